@@ -1,0 +1,242 @@
+package routing
+
+import (
+	"net/http"
+	"time"
+)
+
+// Rule is one rule of an HTTPRoute as attached to one listener: filters,
+// timeouts and weighted backends.
+type Rule struct {
+	// ID is namespace/name/index of the rule, or namespace/name/rule-name.
+	ID      string
+	Filters Filters
+	// Backends in the order of the route; nil answers 500.
+	Backends []Backend
+	Timeouts Timeouts
+	// Failure, when not empty, says why the rule as a whole cannot be served:
+	// every request that matches it gets 500 (a filter we cannot honour must
+	// never be skipped, Gateway API).
+	Failure string
+
+	all     *Split
+	byModel map[string]*Split
+	unknown *Split
+}
+
+// Backend is one weighted choice of a rule.
+type Backend struct {
+	// Ref is Kind namespace/name, for people.
+	Ref    string
+	Weight uint32
+	// Pool serves the backend; nil when the reference does not resolve.
+	Pool *Pool
+	// Failure says why Pool is nil; such a backend keeps its share and answers
+	// 500 (Gateway API).
+	Failure string
+	Filters Filters
+}
+
+// Timeouts of a rule; 0 means none.
+type Timeouts struct {
+	// Request bounds the time from the request's arrival to the last byte of its
+	// answer.
+	Request time.Duration
+	// BackendRequest bounds one attempt at one endpoint.
+	BackendRequest time.Duration
+}
+
+// Filters are the changes a rule or backend makes to requests and answers. The
+// zero value changes nothing.
+type Filters struct {
+	RequestHeaders  *HeaderChange
+	ResponseHeaders *HeaderChange
+	Redirect        *Redirect
+	Rewrite         *Rewrite
+}
+
+// HeaderChange edits a header: set, then add, then remove. Names are canonical.
+type HeaderChange struct {
+	Set, Add []HeaderField
+	Remove   []string
+}
+
+// HeaderField is one name and value.
+type HeaderField struct{ Name, Value string }
+
+// Apply edits h.
+func (c *HeaderChange) Apply(h http.Header) {
+	if c == nil {
+		return
+	}
+	for _, f := range c.Set {
+		h[f.Name] = []string{f.Value}
+	}
+	for _, f := range c.Add {
+		h[f.Name] = append(h[f.Name], f.Value)
+	}
+	for _, name := range c.Remove {
+		delete(h, name)
+	}
+}
+
+// Redirect answers with a Location instead of forwarding. Empty fields keep what
+// the request had.
+type Redirect struct {
+	Scheme   string
+	Hostname string
+	Port     uint16 // 0: the scheme's own when Scheme is set, else the listener's
+	Path     PathChange
+	Status   int
+}
+
+// Rewrite changes what the backend is asked for.
+type Rewrite struct {
+	Hostname string
+	Path     PathChange
+}
+
+// PathChange replaces the whole path or the prefix that matched.
+type PathChange struct {
+	Type  PathChangeType
+	Value string
+}
+
+// PathChangeType says what a PathChange replaces.
+type PathChangeType int
+
+// The path changes of Gateway API.
+const (
+	KeepPath PathChangeType = iota
+	ReplaceFullPath
+	ReplacePrefixMatch
+)
+
+// Apply returns path changed; prefix is the path prefix of the route's match.
+func (c PathChange) Apply(path, prefix string) string {
+	switch c.Type {
+	case ReplaceFullPath:
+		return c.Value
+	case ReplacePrefixMatch:
+		if prefix == "/" {
+			prefix = ""
+		}
+		rest := path[min(len(prefix), len(path)):]
+		if value := trimSlash(c.Value); value != "" || rest != "" {
+			return value + rest
+		}
+		return "/"
+	}
+	return path
+}
+
+func trimSlash(s string) string {
+	if n := len(s); n > 0 && s[n-1] == '/' {
+		return s[:n-1]
+	}
+	return s
+}
+
+// Seal computes the rule's splits. Call it when Backends and their pools are
+// complete, before the snapshot is armed.
+//
+// For each model name that some pool of the rule is known to serve, backends
+// whose pool is known not to serve it leave the draw. All other names share one
+// split over the pools that may serve names nobody told us of.
+func (r *Rule) Seal() {
+	r.all = r.split("", func(*Pool) bool { return true })
+	names := map[string]struct{}{}
+	for i := range r.Backends {
+		if p := r.Backends[i].Pool; p != nil {
+			p.eachName(func(name string) { names[name] = struct{}{} })
+		}
+	}
+	r.byModel = make(map[string]*Split, len(names))
+	for name := range names {
+		r.byModel[name] = r.splitFor(name)
+	}
+	r.unknown = r.splitFor("")
+}
+
+// splitFor is the split for one name. A pool that was told of its models and not
+// of this one counts as unable as soon as another is known to be able.
+func (r *Rule) splitFor(name string) *Split {
+	best := ServesNot
+	for i := range r.Backends {
+		if b := &r.Backends[i]; b.Pool != nil && b.Weight > 0 {
+			best = max(best, b.Pool.Serves(name))
+		}
+	}
+	if best == ServesNot {
+		return nil
+	}
+	return r.split("", func(p *Pool) bool {
+		s := p.Serves(name)
+		return s == best || s == ServesMaybe && !p.Declared()
+	})
+}
+
+// split is the split over all backends whose pool is able or missing. Splits with
+// equal weights share an ID and so a Sequence.
+func (r *Rule) split(id string, able func(*Pool) bool) *Split {
+	weights := make([]uint32, len(r.Backends))
+	for i := range r.Backends {
+		if b := &r.Backends[i]; b.Pool == nil || able(b.Pool) {
+			weights[i] = b.Weight
+			if b.Weight > 0 {
+				id += "," + b.Ref
+			}
+		}
+	}
+	return NewSplit("rule "+r.ID+id, weights)
+}
+
+// Split returns the weighted choice among the rule's backends for a request that
+// names model ("" when it names none). nil means that no weighted pool of the
+// rule serves the model.
+func (r *Rule) Split(model string) *Split {
+	if model == "" {
+		return r.all
+	}
+	if s, ok := r.byModel[model]; ok {
+		return s
+	}
+	return r.unknown
+}
+
+// Inference reports whether some backend is a pool of model servers, so that the
+// model's name in the body matters.
+func (r *Rule) Inference() bool {
+	for i := range r.Backends {
+		if p := r.Backends[i].Pool; p != nil && p.Inference {
+			return true
+		}
+	}
+	return false
+}
+
+// Excluded returns the weighted pools that model is never sent to because they
+// are known not to serve it, in the rule's order.
+func (r *Rule) Excluded(model string) []*Pool {
+	s := r.Split(model)
+	var out []*Pool
+	for i := range r.Backends {
+		if b := &r.Backends[i]; b.Weight > 0 && b.Pool != nil && (s == nil || s.weights[i] == 0) {
+			out = append(out, b.Pool)
+		}
+	}
+	return out
+}
+
+func (r *Rule) eachSplit(f func(*Split)) {
+	for _, s := range r.byModel {
+		if s != nil {
+			f(s)
+		}
+	}
+	for _, s := range []*Split{r.all, r.unknown} {
+		if s != nil {
+			f(s)
+		}
+	}
+}

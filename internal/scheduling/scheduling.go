@@ -1,0 +1,51 @@
+package scheduling
+
+import (
+	"errors"
+	"time"
+
+	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
+)
+
+// Call is one model call that needs an endpoint.
+type Call struct {
+	// Request is what was read of the body; nil when there was none to read.
+	Request *llm.Request
+	// Model is the name the endpoint will be asked for, after rewriting.
+	Model string
+	// Priority of the call: above 0 critical, below 0 sheddable.
+	Priority int
+	// Tried are the addresses that already failed this call; they are chosen
+	// again only when nothing else is left, and never at once.
+	Tried []string
+	// At is the instant of the decision.
+	At time.Time
+}
+
+// Decision is the endpoint chosen for a Call, reserved until Reservation.End.
+type Decision struct {
+	Endpoint    routing.Endpoint
+	Reservation *Reservation
+}
+
+// Errors of Pick.
+var (
+	// ErrNoEndpoints: the pool has no endpoint that may take a request (503).
+	ErrNoEndpoints = errors.New("no ready endpoints")
+	// ErrExhausted: every endpoint has been tried for this call.
+	ErrExhausted = errors.New("every endpoint was tried")
+)
+
+// Metrics is what one endpoint last said of itself.
+type Metrics struct {
+	At             time.Time
+	Waiting        int     // vllm:num_requests_waiting
+	Running        int     // vllm:num_requests_running
+	KVUsage        float64 // vllm:kv_cache_usage_perc, 0 to 1
+	BlockSize      int     // tokens, 0 unknown
+	Blocks         int     // KV blocks, 0 unknown
+	MaxAdapters    int     // LoRA slots, 0 unknown
+	ActiveAdapters []string
+	WaitAdapters   []string
+}

@@ -1,0 +1,65 @@
+package translate
+
+import (
+	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
+	infv1a2 "crossfade.dev/api/inference/v1alpha2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// AddressAnnotation on a Pod (or on the template of a Deployment or StatefulSet)
+// says where the pod really listens. Its value is a comma-separated list of
+// "host:port" (the pod's only, or every, port), or "containerPort=host:port".
+// It takes precedence over status.podIP.
+const AddressAnnotation = "crossfade.dev/address"
+
+// Resources is one immutable bundle of input objects: all that Build looks at.
+// Objects are defaulted and have passed their schema; they are shared and must
+// not be changed. Lists are in any order.
+type Resources struct {
+	GatewayClasses  []*gwv1.GatewayClass
+	Gateways        []*gwv1.Gateway
+	HTTPRoutes      []*gwv1.HTTPRoute
+	ReferenceGrants []*gwv1.ReferenceGrant
+
+	Namespaces     []*corev1.Namespace // may lack namespaces that objects are in
+	Services       []*corev1.Service
+	EndpointSlices []*discoveryv1.EndpointSlice
+	Secrets        []*corev1.Secret
+	ConfigMaps     []*corev1.ConfigMap
+	Pods           []*corev1.Pod
+
+	InferencePools         []*infv1.InferencePool
+	LegacyInferencePools   []*infv1a2.InferencePool
+	InferenceModels        []*infv1a2.InferenceModel
+	InferenceObjectives    []*infv1a2.InferenceObjective
+	InferenceModelRewrites []*infv1a2.InferenceModelRewrite
+
+	ClientTrafficPolicies  []*egv1a1.ClientTrafficPolicy
+	BackendTrafficPolicies []*egv1a1.BackendTrafficPolicy
+
+	// UnhonouredFields lists, per policy, the fields of its spec that Crossfade
+	// knows nothing of, as paths such as "spec.retry".
+	UnhonouredFields map[ObjectRef][]string
+
+	// Models are the names each endpoint (host:port) reported on /v1/models. An
+	// absent key means that it has not answered yet.
+	Models map[string][]string
+}
+
+// Options are the parts of a Build's input that are not objects.
+type Options struct {
+	// Controllers are the controllerNames of the GatewayClasses that are ours;
+	// empty means every class is.
+	Controllers []string
+	// Controller is the name written into statuses' controllerName.
+	Controller string
+	// LocalServices makes a Service's pods, found by its selector among Pods,
+	// its endpoints where no EndpointSlice exists, as on a machine without an
+	// EndpointSlice controller.
+	LocalServices bool
+	// Addresses are the addresses every Gateway is reached at, for its status.
+	Addresses []string
+}
