@@ -77,6 +77,8 @@ type Problem struct {
 	Field    string // path such as spec.rules[0].backendRefs[1]; "" for the object
 	Message  string // what is wrong
 	Remedy   string // what to do about it
+	// Origin is where the source found it ("path:line"); Build leaves it empty.
+	Origin string
 }
 
 // String prints the problem on one line.
