@@ -1,34 +1,53 @@
-// Command crossfade is an inference gateway.
+// Command crossfade is an inference gateway that fades one model into the next.
 package main
 
 import (
-	_ "github.com/cespare/xxhash/v2"
-	_ "github.com/fsnotify/fsnotify"
-	_ "github.com/google/go-cmp/cmp"
-	_ "github.com/prometheus/client_golang/prometheus"
-	_ "github.com/prometheus/client_golang/prometheus/promhttp"
-	_ "github.com/prometheus/client_golang/prometheus/testutil"
-	_ "github.com/prometheus/common/expfmt"
-	_ "github.com/spf13/cobra"
-	_ "go.uber.org/goleak"
-	_ "golang.org/x/tools/txtar"
-	_ "golang.org/x/net/http/httpguts"
-	_ "golang.org/x/sync/errgroup"
-	_ "k8s.io/api/apps/v1"
-	_ "k8s.io/api/core/v1"
-	_ "k8s.io/api/discovery/v1"
-	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
-	_ "k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
-	_ "k8s.io/apimachinery/pkg/apis/meta/v1"
-	_ "sigs.k8s.io/gateway-api-inference-extension/api/v1"
-	_ "sigs.k8s.io/gateway-api/apis/v1"
-	_ "sigs.k8s.io/gateway-api/apis/v1beta1"
-	_ "sigs.k8s.io/yaml"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
-func main() {}
+// version is set by the release build; other builds show what Go recorded.
+var version = ""
+
+func main() {
+	if err := newRootCommand().Execute(); err != nil {
+		var quiet quietError
+		if !errors.As(err, &quiet) {
+			fmt.Fprintln(os.Stderr, "crossfade:", err)
+		}
+		os.Exit(1)
+	}
+}
+
+// quietError fails a command that has already said why.
+type quietError struct{ error }
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "crossfade",
+		Short: "An inference gateway that fades one model into the next",
+		Long: `Crossfade is a gateway for self-hosted language models. It understands the
+Kubernetes Gateway API and its Inference Extension, splits traffic between model
+versions and LoRA adapters, and picks the best replica for each request.`,
+		Version:       versionText(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetVersionTemplate("crossfade {{.Version}}\n")
+	root.AddCommand(newUpCommand(), newCheckCommand(), newStatusCommand(), newSimCommand())
+	return root
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

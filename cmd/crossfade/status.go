@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/app"
+	"crossfade.dev/internal/translate"
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func newStatusCommand() *cobra.Command {
+	address := app.Defaults().Admin
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running gateway serves and every object's conditions",
+		Long: `Asks the admin address of a running gateway for its listeners, pools, objects
+with their conditions, and problems.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			body, err := fetchStatus(cmd.Context(), address)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				_, err := cmd.OutOrStdout().Write(body)
+				return err
+			}
+			var view admin.View
+			if err := json.Unmarshal(body, &view); err != nil {
+				return fmt.Errorf("read status from %s: %w", address, err)
+			}
+			return printStatus(cmd.OutOrStdout(), &view)
+		},
+	}
+	cmd.Flags().StringVar(&address, "admin", address, "`host:port` of the gateway's admin server")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the status as JSON")
+	return cmd
+}
+
+// fetchStatus asks the admin server at address; its answer is bounded so that
+// whatever listens there cannot fill our memory.
+func fetchStatus(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
+	if err != nil {
+		return nil, fmt.Errorf("--admin %q is not host:port: %w", address, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no gateway answers at %s: %w (is `crossfade up` running? --admin names another address)", address, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s: not a crossfade admin server?", address, resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 256<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read status from %s: %w", address, err)
+	}
+	return body, nil
+}
+
+func printStatus(out io.Writer, v *admin.View) error {
+	fmt.Fprintf(out, "configuration %d, in effect since %s\n\n", v.Generation, v.Published.Local().Format(time.DateTime))
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "LISTENER\tFOR\tSTATE")
+	for _, l := range v.Listeners {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.URL, strings.Join(l.Names, ", "), orElse(l.Problem, "listening"))
+	}
+	fmt.Fprintln(w, "\t\t\nPOOL\tENDPOINTS\tMODELS")
+	for _, p := range v.Pools {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, endpointsText(p.Endpoints), orElse(strings.Join(p.Models, ", "), "-"))
+	}
+	fmt.Fprintln(w, "\t\t\nOBJECT\tAT\tCONDITIONS")
+	for _, o := range v.Objects {
+		printObject(w, o)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(v.Problems) > 0 {
+		fmt.Fprintln(out)
+		printProblems(out, v.Problems)
+	}
+	return nil
+}
+
+func printObject(w io.Writer, o admin.Object) {
+	name := o.Kind + " " + o.Name
+	if o.Namespace != "" {
+		name = o.Kind + " " + o.Namespace + "/" + o.Name
+	}
+	if len(o.Status) == 0 {
+		fmt.Fprintf(w, "%s\t\tnot used\n", name)
+	}
+	for i, s := range o.Status {
+		if i > 0 {
+			name = ""
+		}
+		of := s.Of
+		if s.AttachedRoutes != nil {
+			of += " (" + plural(int(*s.AttachedRoutes), "route") + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, of, conditionsText(s.Conditions))
+	}
+}
+
+// conditionsText lists what is true by name and spells out what is not.
+func conditionsText(conditions []metav1.Condition) string {
+	parts := make([]string, len(conditions))
+	for i, c := range conditions {
+		parts[i] = c.Type
+		if c.Status != metav1.ConditionTrue || c.Reason != c.Type {
+			parts[i] = fmt.Sprintf("%s=%s (%s)", c.Type, c.Status, c.Reason)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func endpointsText(endpoints []admin.Endpoint) string {
+	if len(endpoints) == 0 {
+		return "none"
+	}
+	parts := make([]string, 0, len(endpoints))
+	for i, e := range endpoints {
+		if i == 3 && len(endpoints) > 4 {
+			parts = append(parts, fmt.Sprintf("and %d more", len(endpoints)-i))
+			break
+		}
+		text := e.Address
+		if e.Simulated != "" {
+			text += " (simulates " + e.Simulated + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printProblems prints each problem with where it is and what to do.
+func printProblems(out io.Writer, problems []admin.Problem) {
+	for _, p := range problems {
+		place := p.Object
+		if p.Field != "" {
+			place += " " + p.Field
+		}
+		if p.Origin != "" {
+			place = strings.TrimSpace(p.Origin + "  " + place)
+		}
+		fmt.Fprintf(out, "%s  %s\n    %s\n", p.Severity, place, p.Message)
+		if p.Remedy != "" {
+			fmt.Fprintf(out, "    to mend it: %s\n", p.Remedy)
+		}
+	}
+	if len(problems) > 0 {
+		fmt.Fprintln(out)
+	}
+}
+
+func countProblems(problems []admin.Problem) (failures, warnings int) {
+	for _, p := range problems {
+		if p.Severity == translate.Error {
+			failures++
+		} else {
+			warnings++
+		}
+	}
+	return failures, warnings
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"time"
+)
+
+// Config is everything a role needs to know before it starts; what may change
+// while it runs are watched objects, not flags.
+type Config struct {
+	// Paths are the files and directories with objects.
+	Paths []string
+	// Bind is the address listeners bind, without a port.
+	Bind string
+	// Admin is the host:port of the admin server.
+	Admin string
+	// Drain bounds how long running requests may finish after a stop signal.
+	Drain time.Duration
+	// AccessLog is the share of requests logged, 0 to 1.
+	AccessLog float64
+	// SimSpeed is the clock factor of simulated model servers: 10 is ten times
+	// faster than the engine they model. SimSeed makes their faults repeatable.
+	SimSpeed float64
+	SimSeed  uint64
+	// PollInterval is the time between reads of an endpoint's metrics.
+	PollInterval time.Duration
+	// FirstByteTimeout and StreamIdleTimeout bound the wait for an endpoint's
+	// answer and between two parts of it; 0 means no bound.
+	FirstByteTimeout  time.Duration
+	StreamIdleTimeout time.Duration
+	// MaxBodyBytes is the largest request body that is buffered where no policy
+	// says otherwise; BufferBytes bounds all buffered bodies together.
+	MaxBodyBytes int64
+	BufferBytes  int64
+	// Log takes the gateway's own log.
+	Log *slog.Logger
+}
+
+// Defaults returns the configuration that flags start from.
+func Defaults() Config {
+	return Config{
+		Bind:         "127.0.0.1",
+		Admin:        "127.0.0.1:19000",
+		Drain:        15 * time.Minute,
+		SimSpeed:     1,
+		SimSeed:      1,
+		PollInterval: time.Second,
+		MaxBodyBytes: 32 << 20,
+		BufferBytes:  1 << 30,
+		Log:          slog.New(slog.DiscardHandler),
+	}
+}
+
+// Validate returns every mistake in c, each naming the flag and a remedy.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(c.Paths) > 0, "no PATH given: name at least one YAML file or directory")
+	bad(net.ParseIP(c.Bind) != nil, "--bind %q is not an IP address; try 127.0.0.1 or 0.0.0.0", c.Bind)
+	_, _, err := net.SplitHostPort(c.Admin)
+	bad(err == nil, "--admin %q is not host:port; try 127.0.0.1:19000", c.Admin)
+	bad(c.Drain >= 0, "--drain %s is negative", c.Drain)
+	bad(c.AccessLog >= 0 && c.AccessLog <= 1, "--access-log %v is not a share between 0 and 1", c.AccessLog)
+	bad(c.SimSpeed > 0 && !math.IsInf(c.SimSpeed, 0), "--sim-speed %v must be above 0", c.SimSpeed)
+	bad(c.PollInterval >= 100*time.Millisecond, "--poll-interval %s is below 100ms", c.PollInterval)
+	bad(c.FirstByteTimeout >= 0, "--first-byte-timeout %s is negative", c.FirstByteTimeout)
+	bad(c.StreamIdleTimeout >= 0, "--stream-idle-timeout %s is negative", c.StreamIdleTimeout)
+	bad(c.MaxBodyBytes > 0, "--max-body %d must be above 0 bytes", c.MaxBodyBytes)
+	bad(c.BufferBytes >= c.MaxBodyBytes, "--buffer-memory %d is below --max-body %d", c.BufferBytes, c.MaxBodyBytes)
+	return errors.Join(errs...)
+}

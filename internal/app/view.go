@@ -1,0 +1,60 @@
+package app
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/routing"
+	"crossfade.dev/internal/translate"
+)
+
+// view is an admin.View under construction.
+type view struct{ *admin.View }
+
+func newView(r *translate.Result, origins map[translate.ObjectRef]string) view {
+	v := view{&admin.View{Snapshot: r.Snapshot.String()}}
+	for _, s := range r.Statuses {
+		v.Objects = append(v.Objects, admin.NewObject(s, origins[s.Ref]))
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.Snapshot.Pools)) {
+		v.Pools = append(v.Pools, newPoolView(r.Snapshot.Pools[id]))
+	}
+	v.addProblems(r.Problems, origins)
+	return v
+}
+
+func newPoolView(p *routing.Pool) admin.Pool {
+	out := admin.Pool{Name: p.Name, Kind: p.Kind, Models: p.Names()}
+	for _, e := range p.Endpoints {
+		out.Endpoints = append(out.Endpoints, admin.Endpoint{Address: e.Address, Pod: e.Pod})
+	}
+	return out
+}
+
+func (v view) addProblems(problems []translate.Problem, origins map[translate.ObjectRef]string) {
+	for _, p := range problems {
+		v.Problems = append(v.Problems, admin.NewProblem(p, origins[p.Ref]))
+	}
+}
+
+// sortProblems puts errors first, then orders by place.
+func (v view) sortProblems() {
+	slices.SortStableFunc(v.Problems, func(a, b admin.Problem) int {
+		return cmp.Or(cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Origin, b.Origin),
+			cmp.Compare(a.Object, b.Object), cmp.Compare(a.Field, b.Field))
+	})
+}
+
+// count returns the number of errors and warnings.
+func (v view) count() (failures, warnings int) {
+	for _, p := range v.Problems {
+		if p.Severity == translate.Error {
+			failures++
+		} else {
+			warnings++
+		}
+	}
+	return failures, warnings
+}
