@@ -61,7 +61,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		tokens:   counter("crossfade_tokens_total", "Tokens by type: input, cached (part of input) or output.", append(version, "endpoint", "gen_ai_token_type")...),
 		retries:  counter("crossfade_retries_total", "Tries at another endpoint after the first.", "route", "pool"),
 		excluded: counter("crossfade_pool_excluded_total", "Requests whose draw left out a weighted pool that is known not to serve the model.", "route", "gen_ai_request_model"),
-		inflight: gauge("crossfade_requests_in_flight", "Requests being forwarded.", endpoint...),
+		inflight: gauge("crossfade_requests_in_flight", "Requests being served, by the pool they were drawn to.", "pool"),
 
 		duration:   histogram("gen_ai_server_request_duration_seconds", "Time from a request's head to the last byte of its answer.", durationBuckets, version...),
 		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from a request's head to the first content of its answer.", firstTokenBuckets, version...),

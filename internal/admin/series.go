@@ -52,7 +52,6 @@ type versionSeries struct {
 type callSeries struct{ requests, input, cached, output prometheus.Counter }
 
 type endpointSeries struct {
-	inflight             prometheus.Gauge
 	duration, firstToken prometheus.Observer
 }
 
@@ -135,7 +134,6 @@ func (m *Metrics) newVersion(k versionKey) *versionSeries {
 
 func (m *Metrics) newEndpoint(k endpointKey) *endpointSeries {
 	return &endpointSeries{
-		inflight:   m.inflight.WithLabelValues(k.pool, k.address),
 		duration:   m.endpointDuration.WithLabelValues(k.pool, k.address),
 		firstToken: m.endpointFirstToken.WithLabelValues(k.pool, k.address),
 	}
@@ -171,10 +169,10 @@ func (m *Metrics) newCall(o *llm.Outcome, request, response string) *callSeries 
 	}
 }
 
-// Forwarding counts one request as in flight at an endpoint (delta 1) or no
-// longer (delta -1).
-func (m *Metrics) Forwarding(pool, endpoint string, delta int) {
-	m.series.endpoint(pool, endpoint).inflight.Add(float64(delta))
+// InFlight counts one request as being forwarded to a pool (delta 1) or no longer
+// (delta -1).
+func (m *Metrics) InFlight(pool string, delta int) {
+	m.inflight.WithLabelValues(pool).Add(float64(delta))
 }
 
 // Record counts one finished call. excluded says that its draw left out a pool
@@ -245,7 +243,7 @@ func (c *seriesCache) retain(pools []Pool) {
 		delete(c.endpoints, k)
 		gone := prometheus.Labels{"endpoint": k.address}
 		for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-			c.metrics.inflight, c.metrics.endpointDuration, c.metrics.endpointFirstToken, c.metrics.requests, c.metrics.tokens,
+			c.metrics.endpointDuration, c.metrics.endpointFirstToken, c.metrics.requests, c.metrics.tokens,
 		} {
 			v.DeletePartialMatch(gone)
 		}

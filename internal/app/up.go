@@ -70,7 +70,7 @@ func NewUp(cfg Config) (*Up, error) {
 	u.proxy = proxy.New(proxy.Options{
 		Picker:   u.scheduler,
 		Upstream: u.client,
-		Observer: admin.Observers(u.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)),
+		Observer: observer{u.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
 		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
 		Logger:   cfg.Log,
