@@ -58,14 +58,7 @@ type routeTable struct {
 // AddRoute attaches r to the listener under hostname, which must be the
 // intersection of the listener's and the route's. Call SortRoutes after the last.
 func (l *Listener) AddRoute(hostname string, r *Route) {
-	if l.hosts == nil {
-		l.hosts = map[string]*routeTable{}
-	}
-	t := l.hosts[hostname]
-	if t == nil {
-		t = &routeTable{exact: map[string][]*Route{}, prefix: map[string][]*Route{}}
-		l.hosts[hostname] = t
-	}
+	t := l.table(hostname)
 	switch r.Match.PathType {
 	case PathExact:
 		t.exact[r.Match.Path] = append(t.exact[r.Match.Path], r)
@@ -74,6 +67,22 @@ func (l *Listener) AddRoute(hostname string, r *Route) {
 	case PathRegex:
 		t.regex = append(t.regex, r)
 	}
+}
+
+// table returns the routes of hostname, which it makes when there are none yet.
+func (l *Listener) table(hostname string) *routeTable {
+	if t := l.hosts[hostname]; t != nil {
+		return t
+	}
+	if l.hosts == nil {
+		l.hosts, l.suffixes = map[string]*routeTable{}, map[string]*routeTable{}
+	}
+	t := &routeTable{exact: map[string][]*Route{}, prefix: map[string][]*Route{}}
+	l.hosts[hostname] = t
+	if suffix, ok := strings.CutPrefix(hostname, "*."); ok {
+		l.suffixes[suffix] = t
+	}
+	return t
 }
 
 // SortRoutes puts the routes of every path in order of precedence.
@@ -137,7 +146,7 @@ func (l *Listener) Match(r *http.Request) (*Route, bool) {
 			break
 		}
 		rest = rest[i+1:]
-		if t := l.hosts["*."+rest]; t != nil {
+		if t := l.suffixes[rest]; t != nil {
 			if route, ok := t.match(&q); ok {
 				return route, true
 			}

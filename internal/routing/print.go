@@ -94,12 +94,23 @@ func (r *Rule) String() string {
 	if len(r.Backends) == 0 && r.Filters.Redirect == nil && r.Failure == "" {
 		parts = append(parts, "500 (no backends)")
 	}
-	for _, m := range slices.Sorted(maps.Keys(r.byModel)) {
+	return strings.Join(append(parts, r.exclusions()...), " ")
+}
+
+// exclusions prints which models never go to which pools, as "[a,b not to p]".
+func (r *Rule) exclusions() []string {
+	models := map[string][]string{}
+	for _, m := range r.Models() {
 		if out := r.Excluded(m); len(out) > 0 {
-			parts = append(parts, fmt.Sprintf("[%s not to %s]", m, poolNames(out)))
+			names := poolNames(out)
+			models[names] = append(models[names], m)
 		}
 	}
-	return strings.Join(parts, " ")
+	var parts []string
+	for _, pools := range slices.Sorted(maps.Keys(models)) {
+		parts = append(parts, fmt.Sprintf("[%s not to %s]", strings.Join(models[pools], ","), pools))
+	}
+	return parts
 }
 
 func poolNames(pools []*Pool) string {

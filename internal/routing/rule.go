@@ -1,7 +1,9 @@
 package routing
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -159,13 +161,19 @@ func (r *Rule) Seal() {
 }
 
 // splitFor is the split for one name. A pool that was told of its models and not
-// of this one counts as unable as soon as another is known to be able.
+// of this one counts as unable as soon as another is known to be able. A rule
+// without a weighted pool (all missing, or all of weight 0) knows nothing of
+// models: its requests fail for that, not for the name.
 func (r *Rule) splitFor(name string) *Split {
-	best := ServesNot
+	best, pools := ServesNot, 0
 	for i := range r.Backends {
 		if b := &r.Backends[i]; b.Pool != nil && b.Weight > 0 {
 			best = max(best, b.Pool.Serves(name))
+			pools++
 		}
+	}
+	if pools == 0 {
+		return r.all
 	}
 	if best == ServesNot {
 		return nil
@@ -184,12 +192,24 @@ func (r *Rule) split(id string, able func(*Pool) bool) *Split {
 		if b := &r.Backends[i]; b.Pool == nil || able(b.Pool) {
 			weights[i] = b.Weight
 			if b.Weight > 0 {
-				id += "," + b.Ref
+				id += "," + b.id()
 			}
 		}
 	}
 	return NewSplit("rule "+r.ID+id, weights)
 }
+
+// id tells backends apart whose Refs are equal: pools of one name in two groups,
+// ports of one Service.
+func (b *Backend) id() string {
+	if b.Pool != nil {
+		return b.Pool.ID
+	}
+	return b.Ref
+}
+
+// Models returns the names that some pool of the rule is known to serve, sorted.
+func (r *Rule) Models() []string { return slices.Sorted(maps.Keys(r.byModel)) }
 
 // Split returns the weighted choice among the rule's backends for a request that
 // names model ("" when it names none). nil means that no weighted pool of the

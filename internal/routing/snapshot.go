@@ -34,7 +34,8 @@ type Listener struct {
 	MaxBodyBytes  int64
 	MaxBodySource string
 
-	hosts map[string]*routeTable // by exact hostname, "*.suffix" or ""
+	hosts    map[string]*routeTable // by exact hostname, "*.suffix" or ""
+	suffixes map[string]*routeTable // those of "*.suffix", by suffix
 }
 
 // Port returns the port with the given number, or nil.

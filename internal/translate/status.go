@@ -13,8 +13,7 @@ type ObjectRef struct {
 	Group, Kind, Namespace, Name string
 }
 
-// String prints "Kind namespace/name", with the group where two groups have the
-// kind.
+// String prints "Kind namespace/name".
 func (r ObjectRef) String() string {
 	name := r.Name
 	if r.Namespace != "" {
@@ -55,6 +54,7 @@ type ListenerStatus struct {
 // ParentStatus is the status of a route, pool or policy at one parent.
 type ParentStatus struct {
 	Parent     ObjectRef
+	Controller string // controllerName of the entry
 	Section    string // sectionName as in the parentRef
 	Port       int32  // port as in the parentRef, 0 when unset
 	Conditions []metav1.Condition

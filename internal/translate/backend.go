@@ -1,0 +1,76 @@
+package translate
+
+import (
+	"fmt"
+
+	"crossfade.dev/internal/routing"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// backend translates one backendRef of rule r. One that cannot be used keeps its
+// weight without a pool.
+func (b *build) backend(r *rule, i int) routing.Backend {
+	spec := &r.spec.BackendRefs[i]
+	field := fmt.Sprintf("%s.backendRefs[%d]", r.field, i)
+	to := ObjectRef{Group: value(spec.Group, ""), Kind: value(spec.Kind, kindService),
+		Namespace: value(spec.Namespace, r.route.ref.Namespace), Name: string(spec.Name)}
+	out := routing.Backend{Ref: to.String(), Weight: weight(spec.Weight, 1)}
+	port := int32(0)
+	if spec.Port != nil {
+		port = *spec.Port
+	}
+	if to.Group == "" && to.Kind == kindService {
+		out.Ref = fmt.Sprintf("%s:%d", out.Ref, port)
+	}
+	pool, wrong, remedy := b.resolve(r.route, to, port)
+	if wrong.bad() {
+		r.route.unresolved = append(r.route.unresolved, wrong)
+		b.report(Error, r.route.ref, field, wrong.message, remedy)
+		out.Failure = wrong.message
+		return out
+	}
+	if p := b.pools[to]; p != nil && p.picker.bad() {
+		out.Failure = p.picker.message // the pool has reported it
+		return out
+	}
+	filters, f := b.filters(r, spec.Filters, field, true)
+	if f != nil {
+		f.backend = i
+		b.fail(r, f)
+		out.Failure = f.message
+		return out
+	}
+	out.Filters, out.Pool = filters, pool
+	return out
+}
+
+// resolve finds the pool a route refers to, or says what is wrong with the
+// reference, in terms of ResolvedRefs, and what to do about it. Permission is
+// asked before existence, so that a stranger learns nothing of other namespaces.
+func (b *build) resolve(r *route, to ObjectRef, port int32) (*routing.Pool, verdict, string) {
+	inference := to.Kind == kindInferencePool && (to.Group == inferenceGroup || to.Group == legacyGroup)
+	service := to.Kind == kindService && to.Group == ""
+	if !inference && !service {
+		return nil, verdict{string(gwv1.RouteReasonInvalidKind), fmt.Sprintf("a backend of kind %s in group %q is not supported", to.Kind, to.Group)},
+			"use a Service or an InferencePool (groups " + inferenceGroup + " and " + legacyGroup + ")"
+	}
+	if !b.grants.permit(r.ref, to) {
+		return nil, verdict{refNotPermitted, to.String() + " may not be used from namespace " + r.ref.Namespace}, grantRemedy(r.ref, to)
+	}
+	if service {
+		p := b.serviceBackend(to, port)
+		return p.pool, p.wrong, p.remedy
+	}
+	p := b.pools[to]
+	if p == nil {
+		message := to.String() + " does not exist"
+		remedy := "add the pool or correct the name"
+		if other, _ := otherGroup(to); b.pools[other] != nil {
+			message += " in group " + to.Group
+			remedy = "set group to " + other.Group
+		}
+		return nil, verdict{string(gwv1.RouteReasonBackendNotFound), message}, remedy
+	}
+	r.pools = append(r.pools, p)
+	return p.routing, verdict{}, ""
+}

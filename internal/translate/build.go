@@ -1,0 +1,99 @@
+package translate
+
+import (
+	"cmp"
+	"slices"
+
+	"crossfade.dev/internal/routing"
+)
+
+// Build translates in. It reads nothing but its arguments, does not change them
+// and may be called concurrently. Equal inputs, in whatever order their lists
+// are, give equal results.
+func Build(in *Resources, opts Options) *Result {
+	b := &build{in: in, opts: opts, index: newIndex(in)}
+	b.translateGateways()
+	b.translatePools()
+	b.findParents()
+	b.attachPolicies()
+	b.translateRoutes()
+	b.finishPools()
+	b.finishGateways()
+	b.warn()
+	return b.result()
+}
+
+// build is the state of one Build: its input and what has been found so far.
+type build struct {
+	in   *Resources
+	opts Options
+	*index
+
+	gateways []*gateway              // ours, oldest first
+	pools    map[ObjectRef]*pool     // every InferencePool, of both groups
+	services map[string]*servicePool // by routing.Pool.ID, those that routes use
+	routes   []*route                // with a parent of ours, oldest first
+	limits   map[target]*policy      // ClientTrafficPolicies
+	timeouts map[target]*policy      // BackendTrafficPolicies
+
+	statuses []Status
+	problems []Problem
+}
+
+// report adds a problem; field may be "", remedy should not.
+func (b *build) report(s Severity, ref ObjectRef, field, message, remedy string) {
+	b.problems = append(b.problems, Problem{Severity: s, Ref: ref, Field: field, Message: message, Remedy: remedy})
+}
+
+// everyClassIsOurs says that no other controller shares the objects, so that
+// whatever nobody serves is worth a word.
+func (b *build) everyClassIsOurs() bool { return len(b.opts.Controllers) == 0 }
+
+func (b *build) result() *Result {
+	slices.SortStableFunc(b.statuses, func(x, y Status) int { return CompareRefs(x.Ref, y.Ref) })
+	slices.SortStableFunc(b.problems, compareProblems)
+	return &Result{Snapshot: b.snapshot(), Statuses: b.statuses, Problems: slices.Compact(b.problems)}
+}
+
+func compareProblems(a, b Problem) int {
+	return cmp.Or(CompareRefs(a.Ref, b.Ref), cmp.Compare(a.Field, b.Field),
+		cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Message, b.Message))
+}
+
+// snapshot gathers the programmed listeners of all Gateways by port, and the
+// pools their routes use.
+func (b *build) snapshot() *routing.Snapshot {
+	s := &routing.Snapshot{Pools: map[string]*routing.Pool{}}
+	ports := map[uint16]*routing.Port{}
+	for _, g := range b.gateways {
+		for _, l := range g.listeners {
+			if !l.programmed {
+				continue
+			}
+			p := ports[l.port]
+			if p == nil {
+				p = &routing.Port{Number: l.port, TLS: l.tls}
+				ports[l.port] = p
+				s.Ports = append(s.Ports, p)
+			}
+			l.routing.SortRoutes()
+			p.Listeners = append(p.Listeners, l.routing)
+			l.routing.EachRoute(func(r *routing.Route) { addPools(s, r.Rule) })
+		}
+	}
+	slices.SortFunc(s.Ports, func(x, y *routing.Port) int { return cmp.Compare(x.Number, y.Number) })
+	for _, p := range s.Ports {
+		slices.SortStableFunc(p.Listeners, func(x, y *routing.Listener) int {
+			return routing.CompareHosts(x.Hostname, y.Hostname)
+		})
+	}
+	return s
+}
+
+func addPools(s *routing.Snapshot, r *routing.Rule) {
+	for i := range r.Backends {
+		if p := r.Backends[i].Pool; p != nil {
+			s.Pools[p.ID] = p
+		}
+	}
+}
