@@ -1,0 +1,165 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/upstream"
+)
+
+// A reply is an engine's answer whose head has arrived, over either protocol.
+type reply struct {
+	plain *upstream.Response
+	h2    *h2cResponse
+
+	status int
+	header http.Header
+	length int64 // of the body in bytes, -1 when the engine did not say
+}
+
+func (a *reply) open() bool { return a.plain != nil || a.h2 != nil }
+
+// Read returns what arrived together.
+func (a *reply) Read(p []byte) (int, error) {
+	if a.plain != nil {
+		return a.plain.Read(p)
+	}
+	return a.h2.Read(p)
+}
+
+// trailer is valid after io.EOF.
+func (a *reply) trailer() http.Header {
+	if a.plain != nil {
+		return a.plain.Trailer
+	}
+	return a.h2.Trailer
+}
+
+// close ends the answer; before its end that tells the engine to stop at once.
+func (a *reply) close() {
+	if a.plain != nil {
+		a.plain.Close()
+	}
+	if a.h2 != nil {
+		a.h2.Close()
+	}
+	a.plain, a.h2 = nil, nil
+}
+
+var _ io.Reader = (*reply)(nil)
+
+// answer passes the engine's answer on to the client.
+func (x *exchange) answer() *refusal {
+	x.visit.Outcome.Status = x.reply.status
+	if x.reply.status == http.StatusSwitchingProtocols {
+		return x.join()
+	}
+	contentType := x.reply.header.Get("Content-Type")
+	plainText := x.reply.header.Get("Content-Encoding") == ""
+	x.events = strings.HasPrefix(contentType, "text/event-stream")
+	x.metered = plainText && (x.pool.Inference || x.events)
+	if x.metered {
+		x.meter.Reset(contentType)
+	}
+	if x.restorer != nil && !(plainText && (x.events || mayBeJSON(mediaType(contentType)))) {
+		x.restorer = nil
+	}
+	x.writeHead()
+	x.stream()
+	x.reply.close()
+	return nil
+}
+
+// writeHead sends status and header. An answer without a length is sent in chunks,
+// each as it comes, and so is its head.
+func (x *exchange) writeHead() {
+	x.copyAnswerHeader(x.reply.header)
+	length := x.reply.length
+	bodiless := x.r.Method == http.MethodHead || x.reply.status == http.StatusNoContent || x.reply.status == http.StatusNotModified
+	if length >= 0 && x.reply.status != http.StatusNoContent && (x.restorer == nil || bodiless) {
+		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	// A body whose length is known leaves as the server's buffers fill: its end is
+	// certain, and its pieces mean nothing on their own.
+	x.flushing = (length < 0 || x.events) && !bodiless
+	if x.upload != nil && x.r.ProtoMajor == 1 && !x.bodyEnded() {
+		// The engine answers before it has the body. The rest of it may never be read,
+		// and then nobody can tell where the next request begins.
+		x.w.Header()["Connection"] = []string{"close"}
+	}
+	x.wrote = true
+	x.w.WriteHeader(x.reply.status)
+	if x.flushing {
+		x.flush()
+	}
+}
+
+// informational passes a 1xx response on. Those about our own connection to the
+// engine are none of the client's business.
+func (x *exchange) informational(status int, header http.Header) {
+	if status == http.StatusContinue || x.wrote {
+		return
+	}
+	h := x.w.Header()
+	for name, values := range header {
+		if !isHopByHop(name) {
+			h[name] = values
+		}
+	}
+	x.w.WriteHeader(status)
+	clear(h)
+}
+
+// settle completes the Outcome and ends the endpoint's reservation.
+func (x *exchange) settle() {
+	if x.reply.open() {
+		x.reply.close()
+	}
+	o := &x.visit.Outcome
+	if x.metered {
+		o.Report = x.meter.Result()
+	}
+	if x.upload != nil {
+		o.BytesIn = x.upload.read.Load()
+	}
+	if o.Reason == "" {
+		o.Reason = x.reason()
+	}
+	o.End = x.proxy.now()
+	x.endTry(o.Reason)
+}
+
+// reason tells how an answer ended that was passed on whole.
+func (x *exchange) reason() string {
+	o := &x.visit.Outcome
+	switch {
+	case o.Status >= 500:
+		return llm.ReasonUpstreamError
+	case o.Status >= 400:
+		return llm.ReasonUpstreamRejected
+	case x.events && o.Report.Failed:
+		return llm.ReasonUpstreamStreamError
+	case x.events && x.pool.Inference && !o.Report.Done:
+		return llm.ReasonUpstreamTruncated
+	}
+	return llm.ReasonOK
+}
+
+// clientStall is how often the deadline for a client that does not read is moved,
+// as a part of it: moving costs a timer, so it is not done for every chunk.
+const clientStall = 4
+
+// armWrite makes writes fail that wait for a client which does not take what it
+// is sent.
+func (x *exchange) armWrite(now time.Time) {
+	period := x.proxy.timeouts.ClientRead
+	if period <= 0 || x.writeUntil.Sub(now) > period-period/clientStall {
+		return
+	}
+	x.writeUntil = now.Add(period)
+	_ = http.NewResponseController(x.w).SetWriteDeadline(x.writeUntil)
+}

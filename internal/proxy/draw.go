@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
+)
+
+// draw chooses the backend among the rule's, then what its pool is asked for.
+func (x *exchange) draw() *refusal {
+	backend, no := x.drawBackend()
+	if no != nil {
+		return no
+	}
+	x.visit.Backend = backend
+	if backend.Pool == nil {
+		return refuse(llm.Internal("The backend drawn for this request cannot be served: "+backend.Failure+"."), llm.ReasonBackendInvalid)
+	}
+	x.pool = backend.Pool
+	x.visit.Outcome.Pool = x.pool.Name
+	x.drawTarget()
+	if len(x.pool.Endpoints) == 0 {
+		return x.noEndpoints()
+	}
+	return nil
+}
+
+func (x *exchange) noEndpoints() *refusal {
+	return refuseBriefly(llm.Unavailable("No endpoint of "+x.pool.Name+" is ready."), llm.ReasonNoEndpoints)
+}
+
+// drawBackend draws by the weights among the backends that can serve the model.
+func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
+	model := x.request.Model
+	all := x.rule.Split("")
+	if all == nil || all.Total() == 0 {
+		return nil, refuse(llm.Internal("The route has no backend with a weight above 0."), llm.ReasonRouteInvalid)
+	}
+	split := all
+	if model != "" {
+		split = x.rule.Split(model)
+		if split == nil && len(x.rule.Excluded(model)) == 0 {
+			split = all // no pool at all behind the weights, so the model is not to blame
+		}
+	}
+	if split == nil {
+		return nil, refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
+	}
+	x.visit.Excluded = split.Total() < all.Total()
+	return &x.rule.Backends[split.Draw()], nil
+}
+
+// drawTarget finds what the model's name means in the pool. Pools known not to
+// serve the model never get here: Rule.Split leaves them out.
+func (x *exchange) drawTarget() {
+	x.call.Request, x.call.Model = nil, x.request.Model
+	if !x.pool.Inference {
+		return
+	}
+	if x.body.buffer != nil {
+		x.call.Request = &x.request
+	}
+	if x.request.HasModel {
+		if rule := x.pool.Rule(x.request.Model); rule != nil {
+			x.visit.Model = rule
+			x.call.Priority = rule.Priority
+			if target := rule.Draw(); target != "" {
+				x.call.Model = target
+			}
+		}
+	}
+	x.visit.Outcome.Target = x.call.Model
+	if p, ok := x.objective(); ok {
+		x.call.Priority = p
+	}
+}
+
+// objective returns the priority that the request chose by naming one of the
+// pool's InferenceObjectives. A name the pool lacks chooses nothing.
+func (x *exchange) objective() (priority int, ok bool) {
+	if len(x.pool.Objectives) == 0 {
+		return 0, false
+	}
+	for _, header := range [...]string{objectiveHeader, objectiveHeaderOld} {
+		if names := x.r.Header[header]; len(names) > 0 {
+			priority, ok = x.pool.Objectives[names[0]]
+			return priority, ok
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
+)
+
+// A Visit is one request as an Observer sees it. It is valid during the calls of
+// that Observer alone: the proxy uses its memory again.
+//
+// The pointers are those of one Snapshot, so an Observer may keep what it derives
+// from them (a resolved set of metric labels, say) by pointer.
+type Visit struct {
+	// Request as it arrived. Its body must not be read.
+	Request *http.Request
+	// Listener, Route and Backend are nil where the request did not get so far.
+	Listener *routing.Listener
+	Route    *routing.Route
+	Backend  *routing.Backend
+	// Model is the rule of Backend's pool that the model fell under, nil when none.
+	Model *routing.ModelRule
+	// Excluded says that weighted pools of the route left the draw because they are
+	// known not to serve the model; routing.Rule.Excluded names them.
+	Excluded bool
+	// Outcome is complete in End; before, it has what is known so far.
+	Outcome llm.Outcome
+}
+
+// An Observer is told of every request; metrics and access log stand behind it.
+// It is called in the request's own goroutine, so it must be quick and safe for
+// concurrent use, and must not keep the Visit.
+type Observer interface {
+	// Begin comes once per request: when its backend is drawn and it is about to be
+	// sent, or right before End when it never gets so far.
+	Begin(v *Visit)
+	// Gap comes for each time between two content events of a streamed answer.
+	Gap(v *Visit, gap time.Duration)
+	// End comes once per request, after the last byte.
+	End(v *Visit)
+}
+
+// nobody is the Observer of a Proxy that was given none.
+type nobody struct{}
+
+func (nobody) Begin(*Visit)              {}
+func (nobody) Gap(*Visit, time.Duration) {}
+func (nobody) End(*Visit)                {}
