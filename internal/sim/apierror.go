@@ -33,9 +33,13 @@ func notFound(param, format string, args ...any) *apiError {
 	return e
 }
 
-func serverError(status int, format string, args ...any) *apiError {
+// failure is an error of any status.
+func failure(status int, format string, args ...any) *apiError {
 	e := badRequest("", format, args...)
-	e.Type, e.Code = "InternalServerError", status
+	e.Code = status
+	if status >= 500 {
+		e.Type = "InternalServerError"
+	}
 	return e
 }
 

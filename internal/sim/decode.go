@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 )
 
 // decode reads the JSON object of a request into v. The errors are those of
@@ -33,7 +34,8 @@ func (s *Server) decode(w http.ResponseWriter, r *http.Request, v any) *apiError
 	case errors.As(err, &syntax):
 		return badRequest("", "the body is not valid JSON: %s at byte %d", err, syntax.Offset)
 	case errors.As(err, &wrongType):
-		return badRequest(wrongType.Field, "%s has the wrong type: got a JSON %s", wrongType.Field, wrongType.Value)
+		field := strings.TrimPrefix(wrongType.Field, "generation.") // the embedded struct, which no client knows
+		return badRequest(field, "%s has the wrong type: got a JSON %s", field, wrongType.Value)
 	case err != nil:
 		return badRequest("", "%s", err)
 	}

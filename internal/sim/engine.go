@@ -168,7 +168,7 @@ func (e *Engine) Stats() Stats {
 		Counters:        e.counts,
 		Running:         len(e.running),
 		Waiting:         len(e.waiting),
-		KVUsage:         1 - float64(e.pool.free())/float64(max(1, e.pool.size)),
+		KVUsage:         float64(e.pool.size-e.pool.free()) / float64(e.pool.size),
 		RunningAdapters: adaptersOf(e.running),
 		WaitingAdapters: adaptersOf(e.waiting),
 		Resident:        slices.Clone(e.slots.resident),

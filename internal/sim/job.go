@@ -98,7 +98,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, j *job) {
 
 func submitError(err error) *apiError {
 	if errors.Is(err, ErrQueueFull) {
-		return serverError(http.StatusServiceUnavailable, "%s", err)
+		return failure(http.StatusServiceUnavailable, "%s", err)
 	}
 	return badRequest("", "%s", err)
 }
@@ -108,7 +108,7 @@ func submitError(err error) *apiError {
 func (s *Server) struck(w http.ResponseWriter, r *http.Request, m mishap) bool {
 	switch m.transport {
 	case "fail":
-		writeError(w, serverError(m.status, "the simulator was told to fail"))
+		writeError(w, failure(m.status, "the simulator was told to fail"))
 	case "reset":
 		reset(w)
 	case "hang":
