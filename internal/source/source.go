@@ -14,8 +14,11 @@ type Update struct {
 	// Problems are what the source itself found: files that do not parse,
 	// objects that fail their schema, kinds it does not know. The objects
 	// concerned are absent from Resources, or present in their last good form.
+	// Their Origin says where; a problem of a file as a whole has a Ref of kind
+	// "File" and the file's path as name.
 	Problems []translate.Problem
-	// Origins says where each object came from ("path:line").
+	// Origins says where each object came from ("path:line"), pods that a
+	// Deployment stands for included.
 	Origins map[translate.ObjectRef]string
 }
 

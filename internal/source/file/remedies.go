@@ -1,0 +1,46 @@
+package file
+
+import "strings"
+
+// ruleRemedy says what to do about a broken rule whose message only says what must
+// hold.
+func ruleRemedy(k *kind, message, path string) string {
+	kindName := ""
+	if k != nil {
+		kindName = k.name
+	}
+	for _, r := range []struct{ kind, message, remedy string }{
+		{"InferencePool", "port is required when kind is 'Service'", "add endpointPickerRef.port.number, the port of the picker's Service"},
+		{"InferencePool", "port number must be unique", "remove the port that stands twice"},
+		{"InferenceModel", "modelName is immutable", "add an InferenceModel of another name for the new model name, and delete this one when nobody asks for it"},
+		{"InferenceModel", "weight must be set on all", "give every target model a weight, or none"},
+		{"GatewayClass", "Value is immutable", "add a GatewayClass of another name"},
+		{"", "either targetRef or targetRefs must be set", "set spec.targetRef to the Gateway or route the policy acts on, and remove the other form"},
+		{"HTTPRoute", "Must have port for Service reference", "add port, a port of the Service"},
+		{"HTTPRoute", "must be an absolute path", "begin the value with /"},
+		{"HTTPRoute", "backendRequest timeout cannot be longer", "make timeouts.backendRequest at most timeouts.request"},
+		{"HTTPRoute", "must be specified for", "add the settings of the filter's type below its type"},
+		{"HTTPRoute", "must be nil if", "remove them, or change the filter's type"},
+		{"HTTPRoute", "filter cannot be repeated", "put both into one filter"},
+		{"HTTPRoute", "sectionName or port must be", "name the listener of each parentRef with sectionName"},
+		{"Gateway", "tls must not be specified for protocols", "use protocol: HTTPS, or remove tls"},
+		{"Gateway", "Listener name must be unique", "give each listener a name of its own"},
+		{"Gateway", "Combination of port, protocol and hostname", "give one of the listeners another port or hostname"},
+		{"Gateway", "certificateRefs or options must be specified", "add tls.certificateRefs with the name of a Secret of type kubernetes.io/tls"},
+		{"", "a lowercase RFC 1123", "rename it with lower-case letters, digits and -"},
+		{"", "a DNS-1035 label", "rename it with lower-case letters, digits and -, beginning with a letter"},
+		{"", "a valid label must be", "use letters, digits, -, _ and ., beginning and ending with a letter or digit"},
+		{"", "must be no more than 63", "shorten it"},
+		{"", "must be no more than 253", "shorten it"},
+		{"", "between 1 and 65535", "use a number from 1 to 65535"},
+		{"", "must be specified", "add it"},
+	} {
+		if (r.kind == "" || r.kind == kindName) && strings.Contains(message, r.message) {
+			return r.remedy
+		}
+	}
+	if path = trimField(path); path == "" {
+		return "change the object so that this holds"
+	}
+	return "change " + path + " so that this holds"
+}
