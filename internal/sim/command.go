@@ -12,7 +12,8 @@ import (
 //   - vllm serve MODEL ..., also behind wrappers (exec, env A=b, tini --, nohup)
 //   - python3 -m vllm.entrypoints.openai.api_server --model MODEL ...
 //   - either of them in a script of sh -c
-//   - arguments alone that name a --model, for images whose entry point is vLLM
+//   - arguments alone, for images whose entry point is vLLM: they name a --model,
+//     or hold a flag that only vLLM has
 //
 // and reports false for anything else, which is then no model server that can
 // be imitated. Flags that the simulator does not use are ignored. The error is
@@ -23,7 +24,7 @@ import (
 func ParseCommand(command, args []string) (Config, bool, error) {
 	argv := append(slices.Clone(command), args...)
 	flags, ok := findServer(argv)
-	if !ok && len(command) == 0 && hasModelFlag(args) {
+	if !ok && len(command) == 0 && looksLikeVLLM(args) {
 		flags, ok = args, true
 	}
 	if !ok {
@@ -87,8 +88,11 @@ func serverArgs(argv []string) ([]string, bool) {
 	return nil, false
 }
 
-func hasModelFlag(args []string) bool {
-	return slices.ContainsFunc(args, func(a string) bool {
-		return a == "--model" || strings.HasPrefix(a, "--model=")
+// looksLikeVLLM judges arguments that come without a command.
+func looksLikeVLLM(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		name, _, _ := strings.Cut(arg, "=")
+		return slices.Contains([]string{"--model", "--served-model-name", "--max-model-len", "--max-num-seqs",
+			"--gpu-memory-utilization", "--tensor-parallel-size", "--enable-lora", "--lora-modules"}, name)
 	})
 }

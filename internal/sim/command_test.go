@@ -30,6 +30,7 @@ func TestParseCommand(t *testing.T) {
 		{"path of the binary", []string{"/opt/venv/bin/vllm"}, []string{"serve", "/m"}, plain("/m")},
 		{"python module", []string{"python3", "-u", "-m", "vllm.entrypoints.openai.api_server"}, []string{"--model", "org/m", "--port=9000"}, Config{Model: "org/m", Port: 9000}},
 		{"arguments of an image", nil, []string{"--model=org/m", "--max-num-seqs", "7"}, Config{Model: "org/m", Port: 8000, Limits: Limits{MaxNumSeqs: 7}}},
+		{"arguments of a newer image", nil, []string{"org/m", "--tensor-parallel-size", "2"}, plain("org/m")},
 		{"wrappers", []string{"tini", "--", "env", "A=b"}, []string{"vllm", "serve", "/m"}, plain("/m")},
 		{"script", []string{"/bin/bash", "-lc"}, []string{"set -e # start\ncd /x && export HF_HOME='/a b';\nA=1 exec vllm serve \\\n  \"/models/with space\" --port 81 2>&1 | tee log; wait"}, Config{Model: "/models/with space", Port: 81}},
 		{"model after a switch", []string{"vllm", "serve", "--trust-remote-code", "/m", "--dtype", "half"}, nil, plain("/m")},

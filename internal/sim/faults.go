@@ -25,7 +25,7 @@ type Faults struct {
 	FailStatus int     `json:"failStatus"` // 400 to 599; 500
 	ResetRate  float64 `json:"resetRate"`  // reset the connection before the first byte
 	BreakRate  float64 `json:"breakRate"`  // close the connection within the answer
-	BreakAfter int     `json:"breakAfter"` // tokens before a broken stream ends
+	BreakAfter int     `json:"breakAfter"` // tokens that a broken stream still sends
 	HangRate   float64 `json:"hangRate"`   // accept and never answer
 
 	EmptyRate       float64 `json:"emptyRate"`       // answer nothing

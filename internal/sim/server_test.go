@@ -126,23 +126,28 @@ func TestResetFault(t *testing.T) {
 
 func TestBreakFault(t *testing.T) {
 	s, url := serve(t, Config{Model: "m"}, Options{Speed: math.Inf(1)})
-	resp, err := post(t, t.Context(), url+"/v1/chat/completions", fmt.Sprintf(hello, `,"stream":true`), faultHeader, "break=3")
+	for _, c := range []struct {
+		after, frames int
+	}{{0, 1}, {3, 4}, {5, 6}, {1000, 6}} {
+		resp, err := post(t, t.Context(), url+"/v1/chat/completions", fmt.Sprintf(hello, `,"stream":true,"max_tokens":5`),
+			faultHeader, fmt.Sprintf("break=%d", c.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err == nil {
+			t.Errorf("after %d tokens: the stream ended as if it were whole", c.after)
+		}
+		if frames := strings.Count(string(body), "data: "); frames != c.frames {
+			t.Errorf("after %d tokens: %d frames, want %d:\n%s", c.after, frames, c.frames, body)
+		}
+	}
+	resp, err := post(t, t.Context(), url+"/v1/chat/completions", fmt.Sprintf(hello, ""), faultHeader, "break")
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err == nil {
-		t.Error("the stream ended as if it were whole")
-	}
-	if frames := strings.Count(string(body), "data: "); frames != 4 {
-		t.Errorf("%d frames, want the role and three tokens:\n%s", frames, body)
-	}
-	resp, err = post(t, t.Context(), url+"/v1/chat/completions", fmt.Sprintf(hello, ""), faultHeader, "break")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err = io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err == nil || len(body) == 0 || json.Valid(body) {
 		t.Errorf("error %v, body %s", err, body)

@@ -31,6 +31,9 @@ func (s *Server) runStream(ctx context.Context, w http.ResponseWriter, j *job, c
 			return
 		}
 	}
+	if j.mishap.transport == "break" {
+		out.cut() // the answer was shorter than the fault allows
+	}
 	out.buf = j.format.close(out.buf, j, state)
 	_ = out.flush() // the last write: nothing depends on it
 }
@@ -55,26 +58,30 @@ func (o *streamer) advance(state []progress) error {
 	}
 	for i, now := range state {
 		for o.seen[i].tokens < now.tokens {
+			o.breakIfDue()
 			o.seen[i].tokens++
 			o.seen[i].cached = now.cached
 			o.seen[i].done = now.done && o.seen[i].tokens == now.tokens
 			var text string
 			text, o.rest[i] = cutTokens(o.rest[i], 1)
 			o.buf = o.job.format.piece(o.buf, o.job, i, text, o.seen)
-			o.breakIfDue()
+			o.sent++
 		}
 	}
 	return o.flush()
 }
 
-// breakIfDue cuts the connection after the tokens that the fault lets through.
+// breakIfDue cuts the connection when the fault lets no more tokens through.
 func (o *streamer) breakIfDue() {
-	o.sent++
-	m := o.job.mishap
-	if m.transport == "break" && o.sent >= m.after {
-		_ = o.flush() // the connection is about to be cut anyway
-		panic(http.ErrAbortHandler)
+	if m := o.job.mishap; m.transport == "break" && o.sent >= m.after {
+		o.cut()
 	}
+}
+
+// cut sends what is ready and closes the connection without an end.
+func (o *streamer) cut() {
+	_ = o.flush() // the connection is closed anyway
+	panic(http.ErrAbortHandler)
 }
 
 func (o *streamer) flush() error {
