@@ -56,7 +56,7 @@ func skipValue(b []byte, i, depth int) (int, fault) {
 // Each turn of the loop starts at the first byte of a value.
 func skipContainer(b []byte, i, depth int) (int, fault) {
 	var open nesting
-	floor := depth
+	floor, inList := depth, false
 	for {
 		var f fault
 		switch {
@@ -71,6 +71,7 @@ func skipContainer(b []byte, i, depth int) (int, fault) {
 			depth++
 			object := b[i] == '{'
 			open.set(depth, object)
+			inList = !object
 			i = skipSpace(b, i+1)
 			if i == len(b) {
 				return i, faultEnd
@@ -85,15 +86,21 @@ func skipContainer(b []byte, i, depth int) (int, fault) {
 			}
 			depth--
 			i++
+			inList = false // which it may be; skipAfter finds out
 		default:
 			i, f = skipScalar(b, i)
 		}
 		if f != faultNone {
 			return i, f
 		}
+		if inList && i < len(b) && b[i] == ',' {
+			i = skipSpace(b, i+1) // the short way through lists of tokens
+			continue
+		}
 		if i, depth, f = skipAfter(b, i, depth, floor, &open); f != faultNone || depth == floor {
 			return i, f
 		}
+		inList = !open.object(depth)
 	}
 }
 

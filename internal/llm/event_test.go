@@ -28,6 +28,8 @@ func cut(b []byte, seed uint64) (pieces [][]byte) {
 func readEvents(t *testing.T, pieces [][]byte) (events []string, boundary bool) {
 	t.Helper()
 	var r EventReader
+	r.Next([]byte("data: of another stream"))
+	r.Reset()
 	var data []string
 	for _, p := range pieces {
 		for len(p) > 0 {

@@ -116,8 +116,8 @@ func TestMeterTimes(t *testing.T) {
 	if want := (Gaps{Count: 3, Sum: 50 * ms, Max: 35 * ms}); r.Gaps != want {
 		t.Errorf("gaps %+v, want %+v", r.Gaps, want)
 	}
-	if got := r.Gaps.Mean(); got != 50*ms/3 {
-		t.Errorf("mean %v", got)
+	if got, none := r.Gaps.Mean(), (Gaps{}).Mean(); got != 50*ms/3 || none != 0 {
+		t.Errorf("mean %v, of none %v", got, none)
 	}
 }
 
@@ -160,6 +160,12 @@ func TestMeterTolerates(t *testing.T) {
 		{"nested error", "application/json", `{"a":{"error":{}}}`, Report{Done: true}},
 		{"stop sequence", "text/event-stream", `data: {"delta":{"stop_reason":"stop_sequence","stop_sequence":"END"}}` + "\n\n",
 			Report{FinishReason: "stop_sequence", Events: 1}},
+		{"signature", "text/event-stream", `data: {"delta":{"type":"signature_delta","signature":"x"}}` + "\n\n", Report{Events: 1}},
+		{"deep content", "text/event-stream", `data: {"choices":[{"delta":{"role":"","a":{"b":[[[{"c":[["x"]]}]]]}}}]}` + "\n\n",
+			Report{Events: 1, ContentEvents: 1, Tokens: 1}},
+		{"long keys", "application/json", `{"` + strings.Repeat("usage", 10) + `":{"prompt_tokens":1}}`, Report{Done: true}},
+		{"all reasons", "application/json", `{"choices":[{"finish_reason":"content_filter"},{"finish_reason":"abort"}]}`,
+			Report{FinishReason: "abort", Done: true}},
 		{"failed response", "text/event-stream", `data: {"type":"response.failed","response":{"status":"failed","error":{"code":"x"}}}` + "\n\n",
 			Report{FinishReason: "failed", Events: 1, Done: true, Failed: true}},
 		{"event cut off", "text/event-stream", `data: {"choices":[{"delta":{"content":"x"}}]}` + "\n", Report{}},

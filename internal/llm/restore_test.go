@@ -44,6 +44,7 @@ var restoreCases = []struct{ name, body, want string }{
 	{"wrapped otherwise", `{"metadata":{"model":"§T"},"data":[{"model":"§T"}]}`, `{"metadata":{"model":"§T"},"data":[{"model":"§T"}]}`},
 	{"too deep", `{"response":{"x":{"model":"§T"}}}`, `{"response":{"x":{"model":"§T"}}}`},
 	{"after deeper", `{"response":{"x":{"model":"§T"},"y":[1,{}],"model":"§T"}}`, `{"response":{"x":{"model":"§T"},"y":[1,{}],"model":"§N"}}`},
+	{"not quite a mark", "\xef{\"model\":\"§T\"}", "\xef{\"model\":\"§N\"}"},
 	{"list at the top", `[{"model":"§T"}]`, `[{"model":"§T"}]`},
 	{"cut off", `{"model":"travel-h`, `{"model":"travel-h`},
 	{"cut off in escape", `{"model":"\u00`, `{"model":"\u00`},
@@ -156,7 +157,10 @@ func TestNameRestorerAllocations(t *testing.T) {
 // slowRestore does the same with the whole body at hand, encoding/json and
 // regular expressions.
 func slowRestore(body, target, name string) string {
-	blank := len(body) - len(strings.TrimLeft(body, " \t\r\n\xef\xbb\xbf"))
+	blank := 0
+	for blank < len(body) && strings.IndexByte(" \t\r\n\xef\xbb\xbf", body[blank]) >= 0 {
+		blank++
+	}
 	if strings.HasPrefix(body[blank:], "{") {
 		return body[:blank] + slowRestoreDocument(body[blank:], target, name)
 	}

@@ -1,10 +1,5 @@
 package llm
 
-import (
-	"unicode/utf16"
-	"unicode/utf8"
-)
-
 // walker follows one JSON document that arrives in pieces cut anywhere. It
 // stops at the tokens its user asks about and remembers the path to where it
 // stands; it keeps no text but that of keys and of the values it was told to
@@ -19,6 +14,7 @@ type walker struct {
 	word   string // rest of a literal being read
 	isKey  bool   // the string being read is a key
 	depth  int    // open lists and objects
+	object bool   // the innermost of them is an object
 	open   nesting
 
 	// path[d] is the key, as a label the user chose, under which the walker
@@ -31,7 +27,7 @@ type walker struct {
 	keep int
 	kept bool   // text is being kept
 	text []byte // what the current or last string or number says, decoded
-	cut  bool   // text is incomplete, or stands for no text
+	cut  bool   // it is longer than that, or no text at all, and text is empty
 	some bool   // the current or last string is not empty
 	hex  rune   // digits of a \u escape so far
 	digs uint8  // their number
@@ -77,7 +73,7 @@ const (
 	tokenKey                 // a key; its text is in text unless cut
 	tokenText                // the opening quote of a string that is being kept
 	tokenString              // a string value
-	tokenNumber              // a number; it ended before the bytes that follow
+	tokenNumber              // a number that was kept; it ended before the bytes that follow
 )
 
 // reset makes the walker ready for another document. Room for text stays.
@@ -116,18 +112,11 @@ func (w *walker) next(p []byte) (n int, t token) {
 				return n, w.endString()
 			}
 		case walkNumber:
-			if s := w.number.after(p[n]); s != numberOver {
-				w.number = s
-				w.add(p[n : n+1])
-				n++
-				continue
+			m, done := w.readNumber(p[n:])
+			n += m
+			if done && w.kept {
+				return n, tokenNumber
 			}
-			if !w.number.complete() {
-				w.state = walkBroken
-				continue
-			}
-			w.endValue()
-			return n, tokenNumber
 		case walkWord:
 			n += w.readWord(p[n:])
 		case walkBroken:
@@ -135,11 +124,16 @@ func (w *walker) next(p []byte) (n int, t token) {
 		default:
 			c := p[n]
 			n++
-			if isSpace(c) {
+			if c <= ' ' && isSpace(c) {
 				continue
 			}
 			if t = w.step(c); t != tokenNone {
 				return n, t
+			}
+			if w.state == walkString {
+				if m := w.wholeString(p[n:]); m > 0 {
+					return n + m, w.endString()
+				}
 			}
 		}
 	}
@@ -169,16 +163,15 @@ func (w *walker) step(c byte) token {
 			return tokenNone
 		}
 	case walkAfter:
-		object := w.open.object(w.depth)
-		if c == closing(object) {
-			return w.close()
-		}
 		if c == ',' {
 			w.state = walkValue
-			if object {
+			if w.object {
 				w.state = walkKey
 			}
 			return tokenNone
+		}
+		if c == closing(w.object) {
+			return w.close()
 		}
 	}
 	w.state = walkBroken
@@ -218,6 +211,7 @@ func (w *walker) descend(object bool) token {
 		return tokenNone
 	}
 	w.depth++
+	w.object = object
 	w.open.set(w.depth, object)
 	if w.depth <= pathDepth {
 		w.path[w.depth] = 0
@@ -232,6 +226,7 @@ func (w *walker) descend(object bool) token {
 // close leaves a list or an object.
 func (w *walker) close() token {
 	w.depth--
+	w.object = w.depth > 0 && w.open.object(w.depth)
 	w.endValue()
 	return tokenClose
 }
@@ -245,8 +240,39 @@ func (w *walker) endValue() {
 	}
 }
 
+// readNumber reads on in a number; done reports that it is over and well
+// formed, which shows only at the byte after it.
+func (w *walker) readNumber(p []byte) (n int, done bool) {
+	for n < len(p) {
+		if isDigit(p[n]) && w.number.inDigits() {
+			n++
+			continue
+		}
+		s := w.number.after(p[n])
+		if s == numberOver {
+			break
+		}
+		w.number = s
+		n++
+	}
+	w.add(p[:n])
+	switch {
+	case n == len(p):
+		return n, false
+	case !w.number.complete():
+		w.state = walkBroken
+		return n, false
+	}
+	w.endValue()
+	return n, true
+}
+
 // readWord reads on in true, false or null.
 func (w *walker) readWord(p []byte) (n int) {
+	if len(p) >= len(w.word) && string(p[:len(w.word)]) == w.word {
+		w.endValue()
+		return len(w.word)
+	}
 	for n < len(p) && w.word != "" {
 		if p[n] != w.word[0] {
 			w.state = walkBroken
@@ -259,190 +285,4 @@ func (w *walker) readWord(p []byte) (n int) {
 		w.endValue()
 	}
 	return n
-}
-
-// beginText starts to keep the text of a value, if it is wanted.
-func (w *walker) beginText() {
-	w.kept, w.cut, w.text = w.keep > 0, false, w.text[:0]
-}
-
-// beginString starts a string value after its opening quote.
-func (w *walker) beginString() token {
-	w.beginText()
-	w.state, w.isKey, w.some, w.high = walkString, false, false, 0
-	if w.kept {
-		return tokenText
-	}
-	return tokenNone
-}
-
-// beginKey starts a key after its opening quote.
-func (w *walker) beginKey() token {
-	w.keep = keyRoom
-	w.beginText()
-	w.state, w.isKey, w.some, w.high = walkString, true, false, 0
-	return tokenNone
-}
-
-// endString tells what the string just read was.
-func (w *walker) endString() token {
-	if w.high != 0 {
-		w.cut, w.high = true, 0
-	}
-	if w.isKey {
-		w.keep = 0
-		w.state = walkColon
-		return tokenKey
-	}
-	w.endValue()
-	return tokenString
-}
-
-// readString reads on in a string; done reports its closing quote.
-func (w *walker) readString(p []byte) (n int, done bool) {
-	for n < len(p) {
-		switch w.state {
-		case walkString:
-			m, _ := plainRun(p[n:])
-			w.add(p[n : n+m])
-			if n += m; n == len(p) {
-				return n, false
-			}
-			switch p[n] {
-			case '"':
-				return n + 1, true
-			case '\\':
-				w.state = walkEscape
-			default:
-				w.state = walkBroken
-				return n, false
-			}
-		case walkEscape:
-			w.readEscape(p[n])
-		case walkHex:
-			w.readHex(p[n])
-		}
-		if w.state == walkBroken {
-			return n, false
-		}
-		n++
-	}
-	return n, false
-}
-
-// readEscape reads the character after a backslash.
-func (w *walker) readEscape(c byte) {
-	if c == 'u' {
-		w.state, w.hex, w.digs = walkHex, 0, 0
-		return
-	}
-	b, ok := shortEscape(c)
-	if !ok {
-		w.state = walkBroken
-		return
-	}
-	w.state = walkString
-	w.add([]byte{b})
-}
-
-// readHex reads one digit of a \u escape.
-func (w *walker) readHex(c byte) {
-	v, ok := hexDigit(c)
-	if !ok {
-		w.state = walkBroken
-		return
-	}
-	w.hex = w.hex<<4 | v
-	if w.digs++; w.digs < 4 {
-		return
-	}
-	w.state = walkString
-	r := w.hex
-	switch {
-	case !utf16.IsSurrogate(r):
-	case w.high == 0 && r < 0xdc00:
-		w.high, w.some = r, true
-		return
-	default:
-		// The two halves of a pair, or else half of one, which is no text.
-		if r = utf16.DecodeRune(w.high, r); r == utf8.RuneError {
-			w.cut = true
-		}
-		w.high = 0
-	}
-	var room [utf8.UTFMax]byte
-	w.add(utf8.AppendRune(room[:0], r))
-}
-
-// add appends to the text being kept.
-func (w *walker) add(b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	w.some = true
-	if w.high != 0 {
-		w.cut, w.high = true, 0
-	}
-	switch {
-	case !w.kept || w.cut:
-	case len(w.text)+len(b) > w.keep:
-		w.cut = true
-	default:
-		w.text = append(w.text, b...)
-	}
-}
-
-// numberState is how far into a number, by RFC 8259 §6, the walker has read.
-type numberState uint8
-
-const (
-	numberStart numberState = iota
-	numberMinus
-	numberZero // a leading zero, which stands alone
-	numberInteger
-	numberPoint
-	numberFraction
-	numberE
-	numberSign
-	numberExponent
-	numberOver // the byte is not part of the number
-)
-
-// complete reports whether a number may end here.
-func (s numberState) complete() bool {
-	return s == numberZero || s == numberInteger || s == numberFraction || s == numberExponent
-}
-
-// after returns the state after one more byte.
-func (s numberState) after(c byte) numberState {
-	switch {
-	case isDigit(c):
-		return s.afterDigit(c)
-	case c == '-' && s == numberStart:
-		return numberMinus
-	case c == '.' && (s == numberZero || s == numberInteger):
-		return numberPoint
-	case (c == 'e' || c == 'E') && (s == numberZero || s == numberInteger || s == numberFraction):
-		return numberE
-	case (c == '+' || c == '-') && s == numberE:
-		return numberSign
-	}
-	return numberOver
-}
-
-func (s numberState) afterDigit(c byte) numberState {
-	switch s {
-	case numberStart, numberMinus:
-		if c == '0' {
-			return numberZero
-		}
-		return numberInteger
-	case numberInteger:
-		return numberInteger
-	case numberPoint, numberFraction:
-		return numberFraction
-	case numberE, numberSign, numberExponent:
-		return numberExponent
-	}
-	return numberOver
 }

@@ -85,6 +85,9 @@ func FuzzWalker(f *testing.F) {
 	for _, s := range []string{
 		`{"a":[1,-0.5e+10,true,false,null,"x\u00e9\n"],"b":{}}`, `[]`, `{"a":1,}`, `[1,]`, `01`, `-`, `1.`, `1e`, `tru`, `"\x"`,
 		`{"a":"\ud83d\ude00"}`, ` 1 `, `1 2`, `{}}`, `[}`, `{"a" 1}`, `nulll`, "\"\n\"", `{"model":["a",{"model":"b"}]}`,
+		`[1.]`, `[-]`, `[1e]`, `[-0,0.10,1E-5,12e+3]`, `[00]`, `[tru]`, `[nul`, `{"a":"\ud83g"}`, `"\u00E9\u00fF"`,
+		strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth), strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1),
+		`{"a key that is too long to keep":1,"` + "\x8c\x8c" + `ue and longer than what is kept of it":1}`,
 	} {
 		f.Add([]byte(s), uint64(1))
 	}
