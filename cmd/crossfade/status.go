@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"crossfade.dev/internal/translate"
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -73,27 +75,32 @@ func fetchStatus(ctx context.Context, address string) ([]byte, error) {
 
 func printStatus(out io.Writer, v *admin.View) error {
 	fmt.Fprintf(out, "configuration %d, in effect since %s\n\n", v.Generation, v.Published.Local().Format(time.DateTime))
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "LISTENER\tFOR\tSTATE")
-	for _, l := range v.Listeners {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", l.URL, strings.Join(l.Names, ", "), orElse(l.Problem, "listening"))
-	}
-	fmt.Fprintln(w, "\t\t\nPOOL\tENDPOINTS\tMODELS")
-	for _, p := range v.Pools {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, endpointsText(p.Endpoints), orElse(strings.Join(p.Models, ", "), "-"))
-	}
-	fmt.Fprintln(w, "\t\t\nOBJECT\tAT\tCONDITIONS")
-	for _, o := range v.Objects {
-		printObject(w, o)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if len(v.Problems) > 0 {
-		fmt.Fprintln(out)
-		printProblems(out, v.Problems)
-	}
+	table(out, "LISTENER\tFOR\tSTATE", func(w io.Writer) {
+		for _, l := range v.Listeners {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", l.URL, strings.Join(l.Names, ", "), cmp.Or(l.Problem, "listening"))
+		}
+	})
+	table(out, "POOL\tENDPOINTS\tMODELS", func(w io.Writer) {
+		for _, p := range v.Pools {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", p.Name, endpointsText(p.Endpoints), cmp.Or(strings.Join(p.Models, ", "), "not known"))
+		}
+	})
+	table(out, "OBJECT\tAT\tCONDITIONS", func(w io.Writer) {
+		for _, o := range v.Objects {
+			printObject(w, o)
+		}
+	})
+	printProblems(out, v.Problems)
 	return nil
+}
+
+// table prints rows in columns below a head, and a blank line.
+func table(out io.Writer, head string, rows func(io.Writer)) {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, head)
+	rows(w)
+	_ = w.Flush() // what cannot be printed has no one to tell
+	fmt.Fprintln(out)
 }
 
 func printObject(w io.Writer, o admin.Object) {
@@ -116,13 +123,17 @@ func printObject(w io.Writer, o admin.Object) {
 	}
 }
 
-// conditionsText lists what is true by name and spells out what is not.
+// conditionsText lists what is as it should be by name and spells out the rest.
 func conditionsText(conditions []metav1.Condition) string {
-	parts := make([]string, len(conditions))
-	for i, c := range conditions {
-		parts[i] = c.Type
-		if c.Status != metav1.ConditionTrue || c.Reason != c.Type {
-			parts[i] = fmt.Sprintf("%s=%s (%s)", c.Type, c.Status, c.Reason)
+	var parts []string
+	for _, c := range conditions {
+		switch {
+		case c.Type == string(gwv1.ListenerConditionConflicted) && c.Status == metav1.ConditionFalse:
+			// The one condition that is good when false.
+		case c.Status == metav1.ConditionTrue && c.Reason == c.Type:
+			parts = append(parts, c.Type)
+		default:
+			parts = append(parts, fmt.Sprintf("%s=%s (%s)", c.Type, c.Status, c.Reason))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -183,11 +194,4 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

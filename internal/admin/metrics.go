@@ -64,7 +64,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		inflight: gauge("crossfade_requests_in_flight", "Requests being served, by the pool they were drawn to.", "pool"),
 
 		duration:   histogram("gen_ai_server_request_duration_seconds", "Time from a request's head to the last byte of its answer.", durationBuckets, version...),
-		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from a request's head to the first content of its answer.", firstTokenBuckets, version...),
+		firstToken: histogram("gen_ai_server_time_to_first_token_seconds", "Time from a request's head to the first content of its streamed answer.", firstTokenBuckets, version...),
 		perToken:   histogram("gen_ai_server_time_per_output_token_seconds", "Mean time per output token after the first, per request.", perTokenBuckets, version...),
 		interToken: histogram("crossfade_inter_token_latency_seconds", "Time between two pieces of streamed content.", perTokenBuckets, version...),
 		usage:      histogram("gen_ai_client_token_usage", "Tokens per request by type.", usageBuckets, append(version, "gen_ai_token_type")...),

@@ -41,18 +41,25 @@ type callKey struct {
 	reason   string
 }
 
+// lazyObserver and lazyCounter make their series when it is first moved, so that
+// a page of metrics shows what happened and not all that could.
+type (
+	lazyObserver func() prometheus.Observer
+	lazyCounter  func() prometheus.Counter
+)
+
 type versionSeries struct {
-	duration, firstToken, perToken, interToken, usageIn, usageOut prometheus.Observer
-	retries, excluded                                             prometheus.Counter
+	duration, firstToken, perToken, interToken, usageIn, usageOut lazyObserver
+	retries, excluded                                             lazyCounter
 
 	mu    sync.RWMutex
 	calls map[callKey]*callSeries
 }
 
-type callSeries struct{ requests, input, cached, output prometheus.Counter }
+type callSeries struct{ requests, input, cached, output lazyCounter }
 
 type endpointSeries struct {
-	duration, firstToken prometheus.Observer
+	duration, firstToken lazyObserver
 }
 
 func newSeriesCache(m *Metrics) *seriesCache {
@@ -116,26 +123,41 @@ func (c *seriesCache) endpoint(pool, address string) *endpointSeries {
 	return s
 }
 
+func observer(v *prometheus.HistogramVec, labels ...string) lazyObserver {
+	return sync.OnceValue(func() prometheus.Observer { return v.WithLabelValues(labels...) })
+}
+
+func counterOf(v *prometheus.CounterVec, labels ...string) lazyCounter {
+	return sync.OnceValue(func() prometheus.Counter { return v.WithLabelValues(labels...) })
+}
+
+// add moves the counter, if there is anything to add.
+func (c lazyCounter) add(n int) {
+	if n > 0 {
+		c().Add(float64(n))
+	}
+}
+
 func (m *Metrics) newVersion(k versionKey) *versionSeries {
 	l := []string{k.route, k.pool, k.request, k.response}
 	with := func(more string) []string { return append(l[:len(l):len(l)], more) }
 	return &versionSeries{
-		duration:   m.duration.WithLabelValues(l...),
-		firstToken: m.firstToken.WithLabelValues(l...),
-		perToken:   m.perToken.WithLabelValues(l...),
-		interToken: m.interToken.WithLabelValues(l...),
-		usageIn:    m.usage.WithLabelValues(with("input")...),
-		usageOut:   m.usage.WithLabelValues(with("output")...),
-		retries:    m.retries.WithLabelValues(k.route, k.pool),
-		excluded:   m.excluded.WithLabelValues(k.route, k.request),
+		duration:   observer(m.duration, l...),
+		firstToken: observer(m.firstToken, l...),
+		perToken:   observer(m.perToken, l...),
+		interToken: observer(m.interToken, l...),
+		usageIn:    observer(m.usage, with("input")...),
+		usageOut:   observer(m.usage, with("output")...),
+		retries:    counterOf(m.retries, k.route, k.pool),
+		excluded:   counterOf(m.excluded, k.route, k.request),
 		calls:      map[callKey]*callSeries{},
 	}
 }
 
 func (m *Metrics) newEndpoint(k endpointKey) *endpointSeries {
 	return &endpointSeries{
-		duration:   m.endpointDuration.WithLabelValues(k.pool, k.address),
-		firstToken: m.endpointFirstToken.WithLabelValues(k.pool, k.address),
+		duration:   observer(m.endpointDuration, k.pool, k.address),
+		firstToken: observer(m.endpointFirstToken, k.pool, k.address),
 	}
 }
 
@@ -158,11 +180,11 @@ func (c *seriesCache) call(v *versionSeries, o *llm.Outcome) *callSeries {
 
 func (m *Metrics) newCall(o *llm.Outcome, request, response string) *callSeries {
 	l := []string{o.Route, o.Pool, request, response, o.Endpoint}
-	tokens := func(kind string) prometheus.Counter {
-		return m.tokens.WithLabelValues(append(l[:len(l):len(l)], kind)...)
+	tokens := func(kind string) lazyCounter {
+		return counterOf(m.tokens, append(l[:len(l):len(l)], kind)...)
 	}
 	return &callSeries{
-		requests: m.requests.WithLabelValues(append(l[:len(l):len(l)], strconv.Itoa(o.Status), o.Reason)...),
+		requests: counterOf(m.requests, append(l[:len(l):len(l)], strconv.Itoa(o.Status), o.Reason)...),
 		input:    tokens("input"),
 		cached:   tokens("cached"),
 		output:   tokens("output"),
@@ -180,11 +202,11 @@ func (m *Metrics) InFlight(pool string, delta int) {
 func (m *Metrics) Record(o *llm.Outcome, excluded bool) {
 	v := m.series.version(o)
 	c := m.series.call(v, o)
-	c.requests.Inc()
+	c.requests.add(1)
 	c.addTokens(o)
 	v.observe(o)
 	if excluded {
-		v.excluded.Inc()
+		v.excluded.add(1)
 	}
 	if o.Endpoint != "" {
 		m.series.endpoint(o.Pool, o.Endpoint).observe(o)
@@ -193,36 +215,45 @@ func (m *Metrics) Record(o *llm.Outcome, excluded bool) {
 
 func (c *callSeries) addTokens(o *llm.Outcome) {
 	u := o.Report.Usage
-	c.input.Add(float64(u.PromptTokens))
-	c.cached.Add(float64(u.CachedTokens))
-	c.output.Add(float64(o.Report.Tokens))
+	c.input.add(u.PromptTokens)
+	c.cached.add(u.CachedTokens)
+	c.output.add(o.Report.Tokens)
 }
 
 func (v *versionSeries) observe(o *llm.Outcome) {
-	v.duration.Observe(o.Duration().Seconds())
-	if d, ok := o.TimeToFirstToken(); ok {
-		v.firstToken.Observe(d.Seconds())
+	v.duration().Observe(o.Duration().Seconds())
+	if d, ok := firstToken(o); ok {
+		v.firstToken().Observe(d.Seconds())
 	}
 	if d, ok := o.TimePerOutputToken(); ok {
-		v.perToken.Observe(d.Seconds())
+		v.perToken().Observe(d.Seconds())
 	}
 	if u := o.Report.Usage; u.Known {
-		v.usageIn.Observe(float64(u.PromptTokens))
-		v.usageOut.Observe(float64(u.CompletionTokens))
+		v.usageIn().Observe(float64(u.PromptTokens))
+		v.usageOut().Observe(float64(u.CompletionTokens))
 	}
-	v.retries.Add(float64(o.Retries))
+	v.retries.add(o.Retries)
 }
 
 func (e *endpointSeries) observe(o *llm.Outcome) {
-	e.duration.Observe(o.Duration().Seconds())
-	if d, ok := o.TimeToFirstToken(); ok {
-		e.firstToken.Observe(d.Seconds())
+	e.duration().Observe(o.Duration().Seconds())
+	if d, ok := firstToken(o); ok {
+		e.firstToken().Observe(d.Seconds())
 	}
+}
+
+// firstToken is the time to first token of streams: an answer in one piece shows
+// its first token together with its last, and an error has none.
+func firstToken(o *llm.Outcome) (time.Duration, bool) {
+	if !o.Stream || o.Status >= 400 {
+		return 0, false
+	}
+	return o.TimeToFirstToken()
 }
 
 // Gap records the time between two pieces of streamed content of a call.
 func (m *Metrics) Gap(o *llm.Outcome, gap time.Duration) {
-	m.series.version(o).interToken.Observe(gap.Seconds())
+	m.series.version(o).interToken().Observe(gap.Seconds())
 }
 
 // retain drops the series of endpoints that pools no longer have. A request that

@@ -11,19 +11,24 @@ import (
 	"time"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/translate"
 )
 
-// newView is the view of what was just published; unbound holds the ports that
-// could not be opened and why.
-func (u *Up) newView(r *translate.Result, origins map[translate.ObjectRef]string, unbound map[uint16]error) view {
+// newView is the view of what was just published; unbound are the ports that
+// could not be opened.
+func (u *Up) newView(r *translate.Result, origins map[translate.ObjectRef]string, unbound []proxy.PortError) view {
+	failures := map[uint16]error{}
+	for _, e := range unbound {
+		failures[e.Port] = e
+	}
 	v := newView(r, origins)
 	v.Generation = u.view.Load().Generation + 1
 	v.Published = time.Now()
 	for _, p := range r.Snapshot.Ports {
-		v.Listeners = append(v.Listeners, u.newListenerView(p, unbound[p.Number]))
-		if err := unbound[p.Number]; err != nil {
+		v.Listeners = append(v.Listeners, u.newListenerView(p, failures[p.Number]))
+		if err := failures[p.Number]; err != nil {
 			v.Problems = append(v.Problems, unboundProblem(p, err))
 		}
 	}
@@ -80,7 +85,7 @@ func (u *Up) Banner() string {
 	}
 	_ = w.Flush() // into memory
 	if failures, warnings := v.count(); failures+warnings > 0 {
-		fmt.Fprintf(&b, "\n%d errors, %d warnings: `crossfade status%s` shows them\n", failures, warnings, u.adminFlag())
+		fmt.Fprintf(&b, "\nerrors: %d, warnings: %d; `crossfade status%s` shows them\n", failures, warnings, u.adminFlag())
 	}
 	b.WriteString(tryText(u.snapshot, v.View))
 	return b.String()

@@ -14,6 +14,9 @@ import (
 type Config struct {
 	// Paths are the files and directories with objects.
 	Paths []string
+	// HoldOff is how long after a file's change the source waits for more before
+	// it reads.
+	HoldOff time.Duration
 	// Bind is the address listeners bind, without a port.
 	Bind string
 	// Admin is the host:port of the admin server.
@@ -43,6 +46,7 @@ type Config struct {
 // Defaults returns the configuration that flags start from.
 func Defaults() Config {
 	return Config{
+		HoldOff:      50 * time.Millisecond,
 		Bind:         "127.0.0.1",
 		Admin:        "127.0.0.1:19000",
 		Drain:        15 * time.Minute,

@@ -52,7 +52,7 @@ func NewUp(cfg Config) (*Up, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	src, err := file.New(cfg.Paths, file.Options{Logger: cfg.Log})
+	src, err := file.New(cfg.Paths, file.Options{Logger: cfg.Log, Debounce: cfg.HoldOff})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func NewUp(cfg Config) (*Up, error) {
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
 		Logger:   cfg.Log,
 	})
-	u.listeners = proxy.NewListeners(u.proxy, cfg.Bind)
+	u.listeners = proxy.NewListeners(u.proxy, proxy.ListenerOptions{Bind: cfg.Bind})
 	u.view.Store(&admin.View{})
 	return u, nil
 }
@@ -111,6 +111,7 @@ func (u *Up) Run(ctx context.Context) error {
 	drained := u.drain()
 	stop()
 	u.fleet.close()
+	u.proxy.Close()
 	u.client.Close()
 	_ = side.Close() // in its last moments the page of a stopping gateway is nobody's loss
 	return errors.Join(tasks.wait(), drained)
@@ -120,8 +121,8 @@ func (u *Up) Run(ctx context.Context) error {
 func (u *Up) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.Drain)
 	defer cancel()
-	if err := u.listeners.Shutdown(ctx); err != nil {
-		return fmt.Errorf("drain for %s: %w", u.cfg.Drain, err)
+	if cut := u.listeners.Shutdown(ctx); cut > 0 {
+		return fmt.Errorf("%d requests were still running after %s and have been cut (--drain allows more time)", cut, u.cfg.Drain)
 	}
 	return nil
 }
@@ -166,7 +167,7 @@ func (u *Up) reconcile(ctx context.Context, update source.Update) {
 	result.Snapshot.Arm(u.snapshot, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	u.proxy.Publish(result.Snapshot)
 	u.snapshot = result.Snapshot
-	unbound := u.listeners.Sync(result.Snapshot)
+	unbound := u.listeners.Sync(ctx, result.Snapshot.Ports)
 	u.follow(result.Snapshot)
 
 	first := u.view.Load().Generation == 0
