@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
 )
 
 // heldBody is a request body in memory.
@@ -31,7 +32,7 @@ func (h *heldBody) release(p *Proxy) {
 // when it may name a model, as a stream otherwise.
 func (x *exchange) readBody() *refusal {
 	r := x.r
-	known := r.Method == http.MethodPost && namesModel(r.URL.Path)
+	known := r.Method == http.MethodPost && (namesModel(r.URL.Path) || x.rewritesToModel())
 	if !x.rule.Inference() || !known && !hasBody(r) {
 		return x.streamBody()
 	}
@@ -92,6 +93,13 @@ func namesModel(path string) bool {
 		return true
 	}
 	return false
+}
+
+// rewritesToModel reports whether the rule makes the path one that names a model.
+func (x *exchange) rewritesToModel() bool {
+	rewrite := x.rule.Filters.Rewrite
+	return rewrite != nil && rewrite.Path.Type != routing.KeepPath &&
+		namesModel(rewrite.Path.Apply(x.r.URL.EscapedPath(), x.visit.Route.Match.Path))
 }
 
 // formType is what curl says a body is when nobody tells it otherwise.

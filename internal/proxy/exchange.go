@@ -164,7 +164,7 @@ func (x *exchange) began() {
 func (x *exchange) finish() {
 	p := x.proxy
 	fault := recover()
-	if fault != nil && fault != http.ErrAbortHandler {
+	if fault != nil {
 		p.logger.Error("request handler failed", "fault", fault, "stack", string(debug.Stack()))
 		x.fail()
 	}
@@ -176,7 +176,7 @@ func (x *exchange) finish() {
 	if x.cancel != nil {
 		x.cancel()
 	}
-	aborted := x.aborted || fault != nil
+	aborted := x.aborted
 	// A streamed body's reader may still be in use, and after a fault so may
 	// anything else.
 	if x.upload == nil && fault == nil {
@@ -194,11 +194,13 @@ func (x *exchange) fail() {
 	if x.reply.open() {
 		x.reply.close()
 	}
-	if !x.wrote {
-		x.refuse(refuse(llm.Internal("The gateway failed; its log says why."), llm.ReasonInternal))
+	if x.wrote {
+		x.visit.Outcome.Reason, x.aborted = llm.ReasonInternal, true
 		return
 	}
-	x.visit.Outcome.Reason = llm.ReasonInternal
+	no := refuse(llm.Internal("The gateway failed; its log says why."), llm.ReasonInternal)
+	no.closing = true
+	x.refuse(no)
 }
 
 // reset forgets the request but keeps the memory that the next one can use.

@@ -30,7 +30,8 @@ func (x *exchange) busy(try int) bool {
 // to compute a completion twice does no harm, to do what other POSTs do twice may.
 // Timeouts are not retried: they are how long someone wants to wait in all.
 func (x *exchange) mayRetry(err error, try int) bool {
-	if try >= x.proxy.limits.Retries || x.ctx.Err() != nil || x.upload.consumed() {
+	if try >= x.proxy.limits.Retries || x.upload.consumed() ||
+		x.ctx.Err() != nil || x.tryCtx != nil && x.tryCtx.Err() != nil {
 		return false
 	}
 	if err == errBusy {
@@ -43,8 +44,7 @@ func (x *exchange) mayRetry(err error, try int) bool {
 	if e.Op == upstream.OpDial {
 		return true
 	}
-	return e.BeforeFirstByte && !e.Timeout && (x.tryCtx == nil || x.tryCtx.Err() == nil) &&
-		(x.pool.Inference || idempotent(x.r.Method))
+	return e.BeforeFirstByte && !e.Timeout && (x.pool.Inference || idempotent(x.r.Method))
 }
 
 // idempotent methods may be repeated (RFC 9110 §9.2.2).
