@@ -173,9 +173,7 @@ func (r *Response) release(keep bool) {
 func (r *Response) fail(op string, err error) error {
 	if r.sender != nil {
 		// Asked before the connection is closed, which would make a failure of its own.
-		if sendOp, sendErr := r.sender.failure(); sendErr != nil && (sendOp == OpStream || !r.heard) {
-			op, err = sendOp, sendErr
-		}
+		op, err = r.sender.cause(op, err, r.heard)
 	}
 	if r.released.Load() {
 		return ErrClosed

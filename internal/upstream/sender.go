@@ -110,14 +110,20 @@ func (s *sender) settle() {
 	}
 }
 
-// failure returns the error of a sender that has stopped, with its operation.
-func (s *sender) failure() (op string, err error) {
+// cause names what ended the exchange when reading the answer failed with op and err: the
+// source, if it failed; else the sending, if it was not over and no answer had begun.
+func (s *sender) cause(op string, err error, heard bool) (string, error) {
 	select {
 	case <-s.done:
-		return s.op, s.err
+		if s.err != nil && (s.op == OpStream || !heard) {
+			return s.op, s.err
+		}
 	default:
-		return "", nil
+		if !heard {
+			return OpWrite, err
+		}
 	}
+	return op, err
 }
 
 // sendParts writes the head and the parts of the body, as many at a time as make a piece.

@@ -1,0 +1,187 @@
+package upstream
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// A dying server answers the first request of its first connection and treats every later
+// request by last, which gets it after it was read. Later connections behave as given by next.
+func dying(t *testing.T, last, next func(nc net.Conn)) (addr string, conns, requests *atomic.Int32) {
+	conns, requests = new(atomic.Int32), new(atomic.Int32)
+	addr = listen(t, func(n int, nc net.Conn) {
+		conns.Add(1)
+		r := bufio.NewReader(nc)
+		for i := 0; ; i++ {
+			if _, _, err := readRequest(r); err != nil {
+				return
+			}
+			requests.Add(1)
+			switch {
+			case n > 0:
+				next(nc)
+				return
+			case i > 0:
+				last(nc)
+				return
+			}
+			io.WriteString(nc, emptyOK)
+		}
+	})
+	return addr, conns, requests
+}
+
+func answerOK(nc net.Conn) {
+	io.WriteString(nc, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nfresh")
+}
+
+func hangUp(net.Conn) {}
+
+func reset(nc net.Conn) { nc.(*net.TCPConn).SetLinger(0) }
+
+// TestRetryOnFreshConnection: the server has taken the request on a reused connection and hung
+// up without a byte. Only a body that can be sent again is.
+func TestRetryOnFreshConnection(t *testing.T) {
+	for name, last := range map[string]func(net.Conn){"closed": hangUp, "reset": reset} {
+		for size, body := range map[string]string{"small": "x", "large": strings.Repeat("x", 1<<20)} {
+			t.Run(name+" "+size, func(t *testing.T) {
+				addr, conns, requests := dying(t, last, answerOK)
+				c := newClient(t, Options{})
+				fetch(t, c, addr, get("/"))
+				if _, got := fetch(t, c, addr, post(body)); got != "fresh" {
+					t.Errorf("body %q", got)
+				}
+				if conns.Load() != 2 || requests.Load() != 3 {
+					t.Errorf("%d connections, %d requests", conns.Load(), requests.Load())
+				}
+			})
+		}
+	}
+}
+
+func TestRetryOnlyOnce(t *testing.T) {
+	addr, conns, _ := dying(t, hangUp, hangUp)
+	c := newClient(t, Options{})
+	fetch(t, c, addr, get("/"))
+	e := failure(t, c, addr, post("x"))
+	if !e.BeforeFirstByte || e.Reused || e.Op != OpHead || e.Timeout || !errors.Is(e, io.EOF) {
+		t.Errorf("error %+v", e)
+	}
+	if conns.Load() != 2 {
+		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+func TestNoRetryOfStream(t *testing.T) {
+	addr, conns, _ := dying(t, hangUp, answerOK)
+	c := newClient(t, Options{})
+	fetch(t, c, addr, get("/"))
+	e := failure(t, c, addr, &Request{Method: "POST", Target: "/", Stream: strings.NewReader("abc"), ContentLength: 3})
+	if !e.BeforeFirstByte || !e.Reused {
+		t.Errorf("error %+v", e)
+	}
+	if conns.Load() != 1 {
+		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+func TestNoRetryAfterFirstByte(t *testing.T) {
+	addr, conns, _ := dying(t, func(nc net.Conn) { io.WriteString(nc, "HTTP/1.1 2") }, answerOK)
+	c := newClient(t, Options{})
+	fetch(t, c, addr, get("/"))
+	e := failure(t, c, addr, post("x"))
+	if e.BeforeFirstByte || !e.Reused || !errors.Is(e, io.ErrUnexpectedEOF) {
+		t.Errorf("error %+v", e)
+	}
+	if conns.Load() != 1 {
+		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+func TestFreshConnectionDies(t *testing.T) {
+	addr := listen(t, func(_ int, nc net.Conn) { readRequest(bufio.NewReader(nc)) })
+	e := failure(t, newClient(t, Options{}), addr, post("x"))
+	if !e.BeforeFirstByte || e.Reused || e.Op != OpHead {
+		t.Errorf("error %+v", e)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	e := failure(t, newClient(t, Options{}), addr, post("x"))
+	if e.Op != OpDial || !e.BeforeFirstByte || e.Addr != addr || !errors.Is(e, syscall.ECONNREFUSED) {
+		t.Errorf("error %+v", e)
+	}
+}
+
+// awaitReadable blocks until the idle connection to addr has something to say, and leaves it.
+func awaitReadable(t *testing.T, c *Client, addr string) {
+	t.Helper()
+	cn := c.pool.get(addr)
+	if cn == nil {
+		t.Fatal("no idle connection")
+	}
+	err := cn.raw.rc.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return err != syscall.EAGAIN
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.pool.put(cn)
+}
+
+// TestStaleConnection: what a server does with an idle connection never becomes the answer to
+// the next request, not even to one that cannot be repeated.
+func TestStaleConnection(t *testing.T) {
+	const unasked = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 5\r\n\r\nstale"
+	for name, script := range map[string]string{"closed": "", "unasked answer": unasked} {
+		for form, req := range map[string]func() *Request{
+			"small": func() *Request { return post("x") },
+			"large": func() *Request { return post(strings.Repeat("x", 1<<20)) },
+			"stream": func() *Request {
+				return &Request{Method: "POST", Target: "/", Stream: strings.NewReader("abc"), ContentLength: 3}
+			},
+		} {
+			t.Run(name+" "+form, func(t *testing.T) {
+				var requests atomic.Int32
+				idle := make(chan struct{})
+				addr := listen(t, func(n int, nc net.Conn) {
+					r := bufio.NewReader(nc)
+					if _, _, err := readRequest(r); err != nil {
+						return
+					}
+					requests.Add(1)
+					if n > 0 {
+						answerOK(nc)
+						return
+					}
+					io.WriteString(nc, emptyOK)
+					<-idle
+					io.WriteString(nc, script)
+				})
+				c := newClient(t, Options{})
+				fetch(t, c, addr, get("/"))
+				close(idle)
+				awaitReadable(t, c, addr)
+				if resp, got := fetch(t, c, addr, req()); resp.Status != 200 || got != "fresh" {
+					t.Errorf("status %d body %q", resp.Status, got)
+				}
+				if requests.Load() != 2 {
+					t.Errorf("server saw %d requests", requests.Load())
+				}
+			})
+		}
+	}
+}
