@@ -16,7 +16,7 @@ type framing struct {
 
 	line    []byte // the start of a line whose end has not come
 	first   bool   // the request line is still to come
-	old     bool   // HTTP/1.0
+	old     bool   // not HTTP/1.1
 	sized   bool   // Content-Length was seen
 	coded   bool   // Transfer-Encoding was seen
 	length  int64
@@ -89,7 +89,7 @@ func (f *framing) headLine(line []byte) {
 	switch {
 	case f.first:
 		f.first = false
-		f.old = bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+		f.old = !bytes.HasSuffix(line, []byte(" HTTP/1.1"))
 		if bytes.Equal(line, []byte("PRI * HTTP/2.0")) {
 			f.state = framingOff
 		}

@@ -65,6 +65,8 @@ func (x *exchange) blame(err error) *refusal {
 		return x.blameClient(fault)
 	}
 	switch {
+	case context.Cause(x.r.Context()) == errDrained:
+		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
 	case context.Cause(x.ctx) == errRequestTimeout:
