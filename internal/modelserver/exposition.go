@@ -2,41 +2,56 @@ package modelserver
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
-// sample is one line of the Prometheus text format: name{labels} value. A
-// timestamp is not looked at.
+// sample is one line of the Prometheus text format: name{labels} value, perhaps
+// with a timestamp, which is not looked at. Most lines are of no interest, so
+// what follows the name is taken apart only when asked for.
 type sample struct {
-	name   []byte
-	labels []byte // between the braces, as written
-	value  float64
+	name []byte
+	rest []byte // from the labels' opening brace, or the value
 }
 
-// parseSample returns the sample of a line. Lines that are empty, comments or
-// malformed have none.
-func parseSample(line []byte) (s sample, ok bool) {
-	line = bytes.TrimLeft(line, " \t")
-	end := bytes.IndexAny(line, "{ \t")
+// splitSample returns the sample of a line; its name is empty when the line is
+// a comment or blank.
+func splitSample(line []byte) sample {
+	// Nearly every line has labels, right behind the name.
+	end := bytes.IndexByte(line, '{')
+	if end <= 0 || line[end-1] <= ' ' {
+		end = bytes.IndexAny(line, "{ \t")
+	}
 	if end <= 0 || line[0] == '#' {
-		return sample{}, false
+		return sample{}
 	}
-	s.name = line[:end]
-	rest := bytes.TrimLeft(line[end:], " \t")
-	if len(rest) > 0 && rest[0] == '{' {
-		length := labelsEnd(rest[1:])
-		if length < 0 {
-			return sample{}, false
-		}
-		s.labels = rest[1 : 1+length]
-		rest = bytes.TrimLeft(rest[length+2:], " \t")
-	}
+	return sample{name: line[:end], rest: bytes.TrimLeft(line[end:], " \t")}
+}
+
+// value returns the sample's value, NaN when it has none.
+func (s *sample) value() float64 {
+	_, rest := s.split()
 	if end := bytes.IndexAny(rest, " \t\r"); end >= 0 {
 		rest = rest[:end]
 	}
 	v, err := strconv.ParseFloat(string(rest), 64)
-	s.value = v
-	return s, err == nil
+	if err != nil {
+		return math.NaN()
+	}
+	return v
+}
+
+// split returns the labels, without braces, and what follows them; nothing when
+// the braces do not close.
+func (s *sample) split() (labels, rest []byte) {
+	if len(s.rest) == 0 || s.rest[0] != '{' {
+		return nil, s.rest
+	}
+	end := labelsEnd(s.rest[1:])
+	if end < 0 {
+		return nil, nil
+	}
+	return s.rest[1 : 1+end], bytes.TrimLeft(s.rest[end+2:], " \t")
 }
 
 // labelsEnd returns the offset of the brace that ends the labels b begins with,
@@ -62,7 +77,7 @@ func labelsEnd(b []byte) int {
 
 // label returns the value of the label called key, "" when there is none.
 func (s *sample) label(key string) string {
-	b := s.labels
+	b, _ := s.split()
 	for {
 		b = bytes.TrimLeft(b, " \t,")
 		name, rest, found := bytes.Cut(b, []byte{'='})

@@ -2,6 +2,7 @@ package modelserver
 
 import (
 	"bytes"
+	"math"
 	"strings"
 
 	"crossfade.dev/internal/scheduling"
@@ -37,7 +38,11 @@ type reading struct {
 
 type mean struct{ sum, n float64 }
 
-func (m *mean) add(v float64) { m.sum, m.n = m.sum+v, m.n+1 }
+func (m *mean) add(v float64) {
+	if !math.IsNaN(v) {
+		m.sum, m.n = m.sum+v, m.n+1
+	}
+}
 
 // adapterSeries is the series with the latest state of LoRA adapters.
 type adapterSeries struct {
@@ -51,6 +56,7 @@ type adapterSeries struct {
 func parseMetrics(text []byte) (m scheduling.Metrics, ok bool) {
 	known := dialects()
 	var readings [len(known)]reading
+	var s sample
 	for len(text) > 0 {
 		line := text
 		if end := bytes.IndexByte(text, '\n'); end >= 0 {
@@ -60,9 +66,8 @@ func parseMetrics(text []byte) (m scheduling.Metrics, ok bool) {
 		}
 		for i := range known {
 			if d := &known[i]; len(line) > len(d.prefix) && string(line[:len(d.prefix)]) == d.prefix {
-				if s, ok := parseSample(line); ok {
-					d.read(&readings[i], &s)
-				}
+				s = splitSample(line)
+				d.read(&readings[i], &s)
 				break
 			}
 		}
@@ -75,8 +80,15 @@ func parseMetrics(text []byte) (m scheduling.Metrics, ok bool) {
 	return scheduling.Metrics{}, false
 }
 
-func (r *reading) addWaiting(v float64) { r.known, r.waiting = true, r.waiting+float64(count(v)) }
-func (r *reading) addRunning(v float64) { r.known, r.running = true, r.running+float64(count(v)) }
+func (r *reading) addWaiting(v float64) {
+	r.waiting += float64(count(v))
+	r.known = r.known || !math.IsNaN(v)
+}
+
+func (r *reading) addRunning(v float64) {
+	r.running += float64(count(v))
+	r.known = r.known || !math.IsNaN(v)
+}
 
 func (r *reading) metrics() scheduling.Metrics {
 	usage := r.usage

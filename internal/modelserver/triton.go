@@ -7,18 +7,18 @@ func readTriton(r *reading, s *sample) {
 	case "nv_trt_llm_request_metrics":
 		switch s.label("request_type") {
 		case "waiting":
-			r.addWaiting(s.value)
+			r.addWaiting(s.value())
 		case "scheduled":
-			r.addRunning(s.value)
+			r.addRunning(s.value())
 		}
 	case "nv_trt_llm_kv_cache_block_metrics":
 		switch s.label("kv_cache_block_type") {
 		case "fraction":
-			r.usage.add(s.value)
+			r.usage.add(s.value())
 		case "tokens_per":
-			r.blockSize = count(s.value)
+			r.blockSize = count(s.value())
 		case "max":
-			r.blocks += float64(count(s.value))
+			r.blocks += float64(count(s.value()))
 		}
 	}
 }
