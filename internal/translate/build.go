@@ -56,9 +56,38 @@ func (b *build) result() *Result {
 }
 
 func compareProblems(a, b Problem) int {
-	return cmp.Or(CompareRefs(a.Ref, b.Ref), cmp.Compare(a.Field, b.Field),
+	return cmp.Or(CompareRefs(a.Ref, b.Ref), compareFields(a.Field, b.Field),
 		cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Message, b.Message))
 }
+
+// compareFields orders paths of fields as a person reads them: rules[9] before
+// rules[10].
+func compareFields(a, b string) int {
+	for a != "" && b != "" {
+		x, restA := cutRun(a)
+		y, restB := cutRun(b)
+		if digits := isDigit(x[0]) && isDigit(y[0]); digits && len(x) != len(y) {
+			return cmp.Compare(len(x), len(y))
+		}
+		if c := cmp.Compare(x, y); c != 0 {
+			return c
+		}
+		a, b = restA, restB
+	}
+	return cmp.Compare(a, b)
+}
+
+// cutRun cuts s, which is not empty, after its first run of digits or of others.
+func cutRun(s string) (run, rest string) {
+	for i := range len(s) {
+		if isDigit(s[i]) != isDigit(s[0]) {
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // snapshot gathers the programmed listeners of all Gateways by port, and the
 // pools their routes use.

@@ -32,16 +32,15 @@ func (b *build) findIndistinct(g *gateway) {
 }
 
 func (b *build) conflict(l, other *listener, reason string) {
-	what := "protocol"
-	if reason == string(gwv1.ListenerReasonHostnameConflict) {
-		what = "hostname"
-	}
-	owner := ""
+	owner := "listener " + other.name
 	if other.gateway != l.gateway {
-		owner = " of " + other.gateway.ref.String()
+		owner += " of " + other.gateway.ref.String()
 	}
-	b.reject(l, &l.conflict, reason, "", fmt.Sprintf("port %d is also taken by listener %s%s, with a conflicting %s", l.port, other.name, owner, what),
-		"give one of them another port or hostname")
+	message := fmt.Sprintf("port %d is already used by %s, with another protocol", l.port, owner)
+	if reason == string(gwv1.ListenerReasonHostnameConflict) {
+		message = fmt.Sprintf("port %d with the same hostname is already used by %s", l.port, owner)
+	}
+	b.reject(l, &l.conflict, reason, "", message, "give one of them another port or hostname")
 }
 
 // claim is a port of this machine and who listens on it for which hostname.

@@ -90,7 +90,8 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 	return err
 }
 
-// one decodes doc and appends it to list, or replaces an object of the same name.
+// one decodes doc and appends it to list, or replaces an object of the same
+// group and name.
 // Namespaced objects without a namespace are in "default". Values GENERATED of a
 // Secret become a certificate and its key.
 func one[T any, P object[T]](list []P, doc []byte) ([]P, error) {
@@ -111,7 +112,7 @@ func one[T any, P object[T]](list []P, doc []byte) ([]P, error) {
 		}
 	}
 	for i := range list {
-		if nameOf(list[i]) == nameOf(o) {
+		if refOf(list[i]) == refOf(o) {
 			list[i] = o
 			return list, nil
 		}

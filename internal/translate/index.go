@@ -8,6 +8,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -97,7 +98,13 @@ func (x *index) namespaceLabels(name string) labels.Set {
 // object is a pointer to an API object of type T.
 type object[T any] interface {
 	*T
+	dated
+}
+
+// dated is what an object's place in the order of winning depends on.
+type dated interface {
 	metav1.Object
+	GetObjectKind() schema.ObjectKind
 }
 
 func nameOf(o metav1.Object) types.NamespacedName {
@@ -115,7 +122,7 @@ func byName[T any, P object[T]](list []P) map[types.NamespacedName]P {
 }
 
 // oldestFirst returns the objects of list in the order in which they win: by age,
-// then by namespace and name.
+// then by namespace and name, then the newer of the groups that have the kind.
 func oldestFirst[T any, P object[T]](list []P) []P {
 	out := make([]P, 0, len(list))
 	for _, o := range list {
@@ -127,9 +134,13 @@ func oldestFirst[T any, P object[T]](list []P) []P {
 	return out
 }
 
-func compareAge(a, b metav1.Object) int {
+func compareAge(a, b dated) int {
 	at, bt := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-	return cmp.Or(at.Time.Compare(bt.Time), compareNames(nameOf(a), nameOf(b)))
+	if c := cmp.Or(at.Time.Compare(bt.Time), compareNames(nameOf(a), nameOf(b))); c != 0 {
+		return c
+	}
+	// llm-d.ai, which came later, sorts last.
+	return cmp.Compare(b.GetObjectKind().GroupVersionKind().Group, a.GetObjectKind().GroupVersionKind().Group)
 }
 
 // compareNames orders names as the strings "namespace/name" (Gateway API), where

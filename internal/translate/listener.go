@@ -108,7 +108,7 @@ func (b *build) checkKinds(l *listener) {
 			continue
 		}
 		b.reject(l, &l.resolve, string(gwv1.ListenerReasonInvalidRouteKinds), fmt.Sprintf(".allowedRoutes.kinds[%d]", i),
-			fmt.Sprintf("routes of kind %s are not supported", k.Kind), "allow HTTPRoute")
+			fmt.Sprintf("routes of kind %s in group %s are not supported", k.Kind, value(k.Group, gatewayGroup)), "allow HTTPRoute")
 	}
 }
 

@@ -34,7 +34,9 @@ func (b *build) warn() {
 		}
 	}
 	for _, g := range b.gateways {
-		if !slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.attached > 0 }) {
+		programmed := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.programmed })
+		attached := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.attached > 0 })
+		if programmed && !attached {
 			b.report(Warning, g.ref, "", "no route is attached, so every request gets 404", "add an HTTPRoute with this Gateway as a parent")
 		}
 	}
@@ -63,33 +65,40 @@ type placed struct {
 	host, match string
 }
 
-// warnOfMatches reports matches that equal one of an older route, or an earlier
-// one of the same route, at the same listener and hostname: they never apply.
-// Routes are visited in the order in which they win.
+// warnOfMatches reports matches that never apply, because wherever the route is
+// attached an older route, or an earlier rule of it, has the same match. Routes
+// are visited in the order in which they win.
 func (b *build) warnOfMatches() {
 	owners := map[placed]*rule{}
 	for _, rt := range b.routes {
+		places := rt.programmedPlaces()
 		for _, r := range rt.rules {
 			for i, m := range r.matches {
-				text := m.String()
-				rt.eachPlace(func(l *listener, host string) {
-					at := placed{l, host, text}
-					owner := owners[at]
-					if owner == nil {
+				var winner *rule
+				shadowed := 0
+				for _, at := range places {
+					at.match = m.String()
+					if owner := owners[at]; owner != nil {
+						winner = owner
+						shadowed++
+					} else {
 						owners[at] = r
-						return
 					}
-					b.report(Warning, rt.ref, fmt.Sprintf("%s.matches[%d]", r.field, i),
-						fmt.Sprintf("never applies at listener %s of %s: %s of %s has the same match and goes first", l.name, l.gateway.ref, owner.field, owner.route.ref),
-						"remove one of the two, or make them differ")
-				})
+				}
+				if shadowed == 0 || shadowed < len(places) {
+					continue
+				}
+				b.report(Warning, rt.ref, fmt.Sprintf("%s.matches[%d]", r.field, i),
+					fmt.Sprintf("never applies: %s of %s has the same match and goes first", winner.field, winner.route.ref),
+					"remove one of the two, or make them differ")
 			}
 		}
 	}
 }
 
-// eachPlace calls f with each programmed listener and hostname of the route, once.
-func (rt *route) eachPlace(f func(l *listener, host string)) {
+// programmedPlaces returns each programmed listener and hostname of the route, once.
+func (rt *route) programmedPlaces() []placed {
+	var out []placed
 	done := map[*listener]bool{}
 	for _, p := range rt.parents {
 		for _, pl := range p.places {
@@ -98,10 +107,11 @@ func (rt *route) eachPlace(f func(l *listener, host string)) {
 			}
 			done[pl.listener] = true
 			for _, h := range pl.hostnames {
-				f(pl.listener, h)
+				out = append(out, placed{listener: pl.listener, host: h})
 			}
 		}
 	}
+	return out
 }
 
 func (b *build) warnOfWeights(r *rule) {
@@ -148,7 +158,7 @@ func (b *build) warnOfPods(p *pool) {
 	case p.selected == 0:
 		b.report(Warning, p.ref, "spec.selector", "no pod has the labels of the selector, so requests get 503", "correct the selector or the pods' labels")
 	case len(p.routing.Endpoints) == 0:
-		b.report(Warning, p.ref, "", fmt.Sprintf("of %d pods that the selector matches none is ready and has an address, so requests get 503", p.selected), "see why they are not ready")
+		b.report(Warning, p.ref, "", fmt.Sprintf("none of the %d pods its selector matches is ready and has an address, so requests get 503", p.selected), "see why they are not ready")
 	}
 }
 
