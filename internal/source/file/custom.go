@@ -1,7 +1,9 @@
 package file
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"crossfade.dev/internal/translate"
@@ -120,18 +122,14 @@ func (s *crdSchema) siblings(path string) []string {
 	return names
 }
 
-// reportFields reports errors of validation.
+// reportFields reports errors of validation, in a stable order: that of a schema's
+// validator is not.
 func (d *document) reportFields(errs field.ErrorList) {
+	slices.SortStableFunc(errs, func(a, b *field.Error) int {
+		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Detail, b.Detail))
+	})
 	for _, e := range errs {
-		message, remedy := explain(d.kind, e)
-		d.report(translate.Error, trimField(e.Field), message, remedy)
+		x := explain(d.kind, e)
+		d.report(translate.Error, x.field, x.message, x.remedy)
 	}
-}
-
-// trimField removes what field paths carry for the object itself.
-func trimField(path string) string {
-	if path == "<nil>" {
-		return ""
-	}
-	return strings.TrimPrefix(path, ".")
 }

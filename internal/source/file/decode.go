@@ -91,24 +91,18 @@ func (c *contents) decodeChunk(ch chunk, v any, twice []repeated, err error) {
 	}
 	first := len(c.documents)
 	c.decodeValue(l, v)
-	for _, r := range twice {
-		if first < len(c.documents) {
-			c.documents[first].repeated(l.within(r.line), r.key)
+	for i, d := range c.documents[first:] {
+		if i == 0 {
+			d.reportRepeated(twice)
 		}
+		d.finish()
 	}
 }
 
-// repeated warns of a key that stands twice in the document.
-func (d *document) repeated(at place, key string) {
-	if len(d.problems) < maxDocumentProblems {
-		d.problems = append(d.problems, translate.Problem{
-			Severity: translate.Warning,
-			Ref:      d.ref,
-			Field:    key,
-			Message:  "stands twice in the same place; the last one counts",
-			Remedy:   "remove one of the two",
-			Origin:   at.String(),
-		})
+// reportRepeated warns of keys that stand twice in one mapping.
+func (d *document) reportRepeated(twice []repeated) {
+	for _, r := range twice[:min(len(twice), maxDocumentProblems)] {
+		d.reportAt(d.lines.within(r.line), translate.Warning, r.key, "stands twice in the same place; the last one counts", "remove one of the two")
 	}
 }
 
@@ -131,14 +125,19 @@ func (c *contents) decodeValue(l *lines, v any) {
 		}
 		return
 	}
-	c.documents = append(c.documents, decodeObject(l, m))
+	d := decodeObject(l, m)
+	if !d.named() {
+		// A file that is only half written may end in the middle of a name.
+		c.broken = append(c.broken, d.problems[:min(len(d.problems), maxDocumentProblems-min(len(c.broken), maxDocumentProblems))]...)
+		return
+	}
+	c.documents = append(c.documents, d)
 }
 
 // decodeObject judges one object. Third-party code reads what may be anything, so
 // a panic there costs this object only.
 func decodeObject(l *lines, v map[string]any) (d *document) {
 	d = &document{place: l.at(""), lines: l}
-	defer d.finish()
 	defer func() {
 		if r := recover(); r != nil {
 			d.object = nil

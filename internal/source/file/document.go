@@ -25,35 +25,44 @@ type document struct {
 	version string // as written, of a custom kind
 	// spec is a digest of all but metadata and status.
 	spec       [32]byte
-	unhonoured []string // fields of a foreign kind that we know nothing of
-	problems   []translate.Problem
-	dropped    int // problems beyond maxDocumentProblems
+	unhonoured []string            // fields of a foreign kind that we know nothing of
+	problems   []translate.Problem // in order of lines when finished
+	dropped    int                 // problems beyond maxDocumentProblems
+	found      map[translate.Problem]place
 }
 
 // unknown reports whether the document is an object of a kind that is not read.
 func (d *document) unknown() bool { return d.kind == nil && d.ref.Kind != "" }
 
+// named reports whether the document says which object it is.
+func (d *document) named() bool { return d.ref.Kind != "" && d.ref.Name != "" }
+
 // report adds a problem of the document.
 func (d *document) report(s translate.Severity, field, message, remedy string) {
-	p := translate.Problem{
-		Severity: s,
-		Ref:      d.ref,
-		Field:    field,
-		Message:  message,
-		Remedy:   remedy,
-		Origin:   d.lines.at(field).String(),
-	}
-	switch {
-	case slices.Contains(d.problems, p):
-	case len(d.problems) < maxDocumentProblems:
-		d.problems = append(d.problems, p)
-	default:
+	if len(d.problems) >= maxDocumentProblems {
 		d.dropped++
+		return
 	}
+	d.reportAt(d.lines.at(field), s, field, message, remedy)
 }
 
-// finish closes the list of problems.
+func (d *document) reportAt(at place, s translate.Severity, field, message, remedy string) {
+	p := translate.Problem{Severity: s, Ref: d.ref, Field: field, Message: message, Remedy: remedy, Origin: at.String()}
+	if _, known := d.found[p]; known {
+		return
+	}
+	if d.found == nil {
+		d.found = map[translate.Problem]place{}
+	}
+	d.found[p] = at
+	d.problems = append(d.problems, p)
+}
+
+// finish puts the problems in the order of their lines and closes the list.
 func (d *document) finish() {
+	slices.SortStableFunc(d.problems, func(a, b translate.Problem) int {
+		return cmp.Or(cmp.Compare(d.found[a].line, d.found[b].line), cmp.Compare(a.Field, b.Field))
+	})
 	if d.dropped == 0 {
 		return
 	}

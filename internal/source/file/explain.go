@@ -8,33 +8,65 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// explain words an error of validation for a person: what is wrong and what to do.
-// It never repeats the value.
-func explain(k *kind, e *field.Error) (message, remedy string) {
+// explanation says what is wrong with a field and what to do about it.
+type explanation struct{ field, message, remedy string }
+
+// explain words an error of validation for a person. It never repeats the value.
+func explain(k *kind, e *field.Error) explanation {
+	x := explanation{field: trimField(e.Field)}
 	switch e.Type {
 	case field.ErrorTypeRequired:
-		return "is missing", "add " + trimField(e.Field)
+		x.message, x.remedy = "is missing", "add "+x.field
 	case field.ErrorTypeNotSupported:
-		return explainEnum(e)
+		x.message, x.remedy = explainEnum(e)
 	case field.ErrorTypeTypeInvalid:
-		return explainType(e)
+		x.message, x.remedy = explainType(e)
 	case field.ErrorTypeTooLong:
-		return strings.Replace(e.Detail, "may not be more than", "is longer than", 1), "shorten it"
+		x.message, x.remedy = strings.Replace(e.Detail, "may not be more than", "is longer than", 1), "shorten it"
 	case field.ErrorTypeTooMany:
-		return strings.Replace(e.Detail, "must have at most", "has more than", 1), "remove some, or spread them over several objects"
+		x.message, x.remedy = strings.Replace(e.Detail, "must have at most", "has more than", 1), "remove some, or spread them over several objects"
 	case field.ErrorTypeDuplicate:
-		return "repeats an earlier item of the list", "remove it, or give it a name or key of its own"
+		x.message, x.remedy = "repeats an earlier item of the list", "remove it, or give it a name or key of its own"
 	case field.ErrorTypeForbidden:
-		return "is not allowed here: " + e.Detail, "remove it"
+		x.message, x.remedy = "is not allowed here: "+e.Detail, "remove it"
+	default:
+		x.explainInvalid(k, e.Detail)
 	}
-	if m, r, ok := explainBound(e.Detail); ok {
-		return m, r
+	return x
+}
+
+// explainInvalid words the errors that say what must hold in their detail only.
+func (x *explanation) explainInvalid(k *kind, detail string) {
+	if m := format.FindStringSubmatch(detail); m != nil {
+		x.field = strings.TrimPrefix(m[2], ".")
+		x.message, x.remedy = "must be a number that fits "+m[1], "use a smaller number"
+		return
 	}
-	if m, r, ok := explainPattern(e.Detail); ok {
-		return m, r
+	if message, remedy, ok := explainBound(detail); ok {
+		x.message, x.remedy = message, remedy
+		return
 	}
-	message = shorten(e.Detail)
-	return message, ruleRemedy(k, message, e.Field)
+	if message, remedy, ok := explainPattern(detail); ok {
+		x.message, x.remedy = message, remedy
+		return
+	}
+	// A rule that fails instead of saying no is told by its message all the same.
+	if _, rule, ok := strings.Cut(detail, "evaluating rule: "); ok {
+		detail = rule
+	}
+	x.message = shorten(detail)
+	x.remedy = ruleRemedy(k, x.message, x.field)
+	if strings.HasPrefix(x.message, "a ") {
+		x.message = "is not valid: " + x.message
+	}
+}
+
+// trimField removes what field paths carry for the object itself.
+func trimField(path string) string {
+	if path == "<nil>" {
+		return ""
+	}
+	return strings.TrimPrefix(path, ".")
 }
 
 // explainEnum lists the allowed values, which the detail quotes.
@@ -44,6 +76,9 @@ func explainEnum(e *field.Error) (message, remedy string) {
 		allowed = append(allowed, m[1])
 	}
 	message = "must be one of " + strings.Join(allowed, ", ")
+	if len(allowed) == 1 {
+		return "must be " + allowed[0], "write " + allowed[0]
+	}
 	if word, ok := e.BadValue.(string); ok {
 		if near := nearest(word, allowed); near != "" {
 			return message, "did you mean " + near + "?"
@@ -86,12 +121,14 @@ func wrongType(want, got string) (message, remedy string) {
 		remedy = "give it a value, or remove it"
 	case want == "string" && scalar:
 		remedy = "put the value in quotes"
-	case want != "list" && want != "object" && got == "string":
-		remedy = "write it without quotes"
+	case want == "integer" && got == "number":
+		remedy = "write it without fraction"
 	case want == "list":
 		remedy = "start each item with a dash"
 	case want == "object":
 		remedy = "write its fields below it, indented"
+	case got == "string":
+		remedy = "write it without quotes"
 	default:
 		remedy = "write a single value"
 	}
@@ -100,6 +137,7 @@ func wrongType(want, got string) (message, remedy string) {
 
 var (
 	quoted  = regexp.MustCompile(`"((?:[^"\\]|\\.)*)"`)
+	format  = regexp.MustCompile(`must be of type (?:integer|number) with format (\S+) in (\S+)$`)
 	bound   = regexp.MustCompile(`should (be (?:less|greater) than(?: or equal to)?|be at least|be at most|have at least|have at most) (-?[0-9.e+]+)( chars long| items| properties)?$`)
 	pattern = regexp.MustCompile(`(?s)should match '(.*)'$`)
 )
@@ -110,7 +148,7 @@ func explainBound(detail string) (message, remedy string, ok bool) {
 	if m == nil {
 		return "", "", false
 	}
-	n, unit := m[2], strings.TrimSpace(m[3])
+	must, n, unit := m[1], m[2], strings.TrimSpace(m[3])
 	if unit == "properties" {
 		unit = "entries"
 	}
@@ -118,44 +156,18 @@ func explainBound(detail string) (message, remedy string, ok bool) {
 	case unit == "chars long" && n == "1":
 		return "must not be empty", "give it a value", true
 	case unit == "chars long":
-		return "must be " + m[1][len("be "):] + " " + n + " characters long", "change its length", true
-	case unit != "" && n == "1" && m[1] == "have at least":
+		return "must " + must + " " + n + " characters long", "change its length", true
+	case unit != "" && n == "1" && must == "have at least":
 		return "must not be empty", "add an entry, or remove the field if it is optional", true
 	case unit != "":
-		return "must " + m[1] + " " + n + " " + unit, "change the number of its entries", true
-	case m[1] == "be less than or equal to":
+		return "must " + must + " " + n + " " + unit, "change the number of its entries", true
+	case must == "be less than or equal to":
 		return "must be at most " + n, "use " + n + " or less", true
-	case m[1] == "be greater than or equal to":
+	case must == "be greater than or equal to":
 		return "must be at least " + n, "use " + n + " or more", true
 	default:
-		return "must " + m[1] + " " + n, "change the number", true
+		return "must " + must + " " + n, "change the number", true
 	}
-}
-
-// explainPattern words the errors of regular expressions, the usual ones by what
-// they mean.
-func explainPattern(detail string) (message, remedy string, ok bool) {
-	m := pattern.FindStringSubmatch(detail)
-	if m == nil {
-		return "", "", false
-	}
-	for _, known := range []struct{ pattern, message, remedy string }{
-		{`^([0-9]{1,5}(h|m|s|ms)){1,4}$`, "must be a duration", "write it like 30s, 1h30m or 500ms, with whole numbers of at most five digits"},
-		{`^[1-9]+[0-9]*([EPTGMK]i|[EPTGMk])?$`, "must be a number of bytes", "write it like 32768, 512Ki or 20Mi"},
-		{`^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`, "must be an API group, or empty", `write it like gateway.networking.k8s.io, without a version`},
-		{`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`, "must be a DNS name in lower case", "use lower-case letters, digits, - and ., beginning and ending with a letter or digit"},
-		{`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, "must be a DNS label in lower case", "use lower-case letters, digits and -, beginning and ending with a letter or digit"},
-		{`^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$`, "must be the name of a kind", "write it like Service or InferencePool"},
-		{`^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$`, "must be a label value", "use letters, digits, -, _ and ., beginning and ending with a letter or digit"},
-		{`^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`, "must be a host name", "write it like chat.example.com or *.example.com, in lower case, without port"},
-		{"^[A-Za-z0-9!#$%&'*+\\-.^_\\x60|~]+$", "must be the name of a header", "use letters, digits and -, without colon or spaces"},
-		{`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$`, "must be a domain and a path", "write it like example.com/gateway-controller"},
-	} {
-		if m[1] == known.pattern {
-			return known.message, known.remedy, true
-		}
-	}
-	return "must match the regular expression " + m[1], "change it so that it matches", true
 }
 
 // shorten drops the regular expression and the examples that Kubernetes appends to

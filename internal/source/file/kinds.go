@@ -82,6 +82,17 @@ func findKind(group, name string) *kind {
 	return nil
 }
 
+// kindsOf returns the names of the kinds of a group.
+func kindsOf(group string) []string {
+	var names []string
+	for _, k := range kinds {
+		if k.group == group {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
 // namesake returns a kind that is called name in any group, or nil.
 func namesake(name string) *kind {
 	for _, k := range kinds {

@@ -108,8 +108,6 @@ func (m *merger) register(d *document) {
 	case d.unknown():
 		m.unknown[groupKind(d)]++
 		return
-	case d.ref.Kind == "" || d.ref.Name == "":
-		return
 	}
 	c := m.byRef[d.ref]
 	if c == nil {
@@ -160,8 +158,8 @@ func (m *merger) mayReplace(d *document, old *record) bool {
 	}
 	errs := s.validateChange(d.content, old.document.content)
 	for _, e := range errs {
-		message, remedy := explain(d.kind, e)
-		m.extra[d] = append(m.extra[d], report{translate.Error, trimField(e.Field), message, remedy})
+		x := explain(d.kind, e)
+		m.extra[d] = append(m.extra[d], report{translate.Error, x.field, x.message, x.remedy})
 	}
 	return len(errs) == 0
 }
@@ -289,6 +287,8 @@ func (m *merger) explainUnknown(d *document) {
 	remedy := "nothing, if it is meant for another program"
 	if k := namesake(kind.Kind); k != nil {
 		remedy = "did you mean apiVersion: " + k.apiVersion() + "?"
+	} else if near := nearest(kind.Kind, kindsOf(kind.Group)); near != "" {
+		remedy = "did you mean kind: " + near + "?"
 	}
 	m.add(d, report{translate.Warning, "", message, remedy})
 }

@@ -82,7 +82,9 @@ func (d *document) reportUnknown(strict []error, siblings func(path string) []st
 // unknownField warns of a field that no schema knows.
 func (d *document) unknownField(path string, siblings func(path string) []string) {
 	remedy := "check its spelling and indentation, or remove it"
-	if siblings != nil {
+	if other := otherVersion(d.kind, path); other != "" {
+		remedy = other
+	} else if siblings != nil {
 		if near := nearest(lastName(path), siblings(path)); near != "" {
 			remedy = "did you mean " + near + "?"
 		}

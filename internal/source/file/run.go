@@ -61,7 +61,7 @@ func Load(paths []string) (source.Update, error) {
 	if err != nil {
 		return source.Update{}, err
 	}
-	u, _ := newReader(paths).read(w)
+	u, _ := newReader(paths, 0).read(w)
 	return u, nil
 }
 
@@ -79,21 +79,29 @@ func walkExisting(paths []string) (*walked, error) {
 // Run publishes the objects now and after every change until ctx ends. An update
 // that equals the one before is not published.
 func (s *Source) Run(ctx context.Context, publish func(source.Update)) error {
-	w := newWatcher(s.options.Logger)
+	return s.run(ctx, newWatcher(s.options.Logger), publish)
+}
+
+func (s *Source) run(ctx context.Context, w *watcher, publish func(source.Update)) error {
 	defer w.close()
 	poll := time.NewTicker(s.options.Poll)
 	defer poll.Stop()
 
-	r := newReader(s.paths)
+	r := newReader(s.paths, s.options.Debounce)
 	for ctx.Err() == nil {
 		started := time.Now()
 		if update, changed := r.read(s.look(w)); changed {
 			s.log(update, len(r.files), time.Since(started))
 			publish(update)
 		}
+		var again <-chan time.Time
+		if r.postponed {
+			again = time.After(s.options.Debounce)
+		}
 		select {
 		case <-ctx.Done():
 		case <-poll.C:
+		case <-again:
 		case <-w.rings:
 			settle(ctx, w.rings, s.options.Debounce, s.options.MaxDebounce)
 		}

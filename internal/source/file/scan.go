@@ -19,6 +19,12 @@ import (
 // needs to keep last good forms. It is used from one goroutine.
 type reader struct {
 	paths []string
+	// quiet is how long a file must not have been written to before it is read
+	// again; 0 reads at once.
+	quiet time.Duration
+	// postponed says that a file was too young to be read again.
+	postponed bool
+
 	files map[string]*readFile // by path
 	state state
 	last  *source.Update
@@ -26,8 +32,8 @@ type reader struct {
 	problems []translate.Problem
 }
 
-func newReader(paths []string) *reader {
-	return &reader{paths: paths, files: map[string]*readFile{}}
+func newReader(paths []string, quiet time.Duration) *reader {
+	return &reader{paths: paths, quiet: quiet, files: map[string]*readFile{}}
 }
 
 // readFile is one file as it was last read.
@@ -40,7 +46,12 @@ type readFile struct {
 	contents *contents
 	whole    bool // contents parsed in full
 	problems []translate.Problem
+	// waiting is since when a newer text is waited for to be complete.
+	waiting time.Time
 }
+
+// patience is how long a file that is written to all the time is left alone.
+const patience = 500 * time.Millisecond
 
 // settleTime is how much older than the moment of reading a file's modification
 // time must be before an equal time means an equal file. It is well above the
@@ -84,7 +95,11 @@ func (r *reader) absent(w *walked) []translate.Problem {
 // whether there were any of either.
 func (r *reader) readAll(files []found) bool {
 	now := make(map[string]*readFile, len(files))
-	results := make([]bool, len(files))
+	results := make([]struct{ changed, postponed bool }, len(files))
+	quiet := r.quiet
+	if r.last == nil {
+		quiet = 0 // the first picture is wanted at once
+	}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, f := range files {
@@ -94,27 +109,52 @@ func (r *reader) readAll(files []found) bool {
 		}
 		now[f.path] = rf
 		g.Go(func() error {
-			results[i] = rf.refresh(f.info)
+			results[i].changed, results[i].postponed = rf.refresh(f.info, quiet)
 			return nil
 		})
 	}
 	_ = g.Wait() // no function returns an error
 	changed := len(now) != len(r.files)
+	r.postponed = false
 	for i, f := range files {
-		changed = changed || results[i] || r.files[f.path] == nil
+		changed = changed || results[i].changed || r.files[f.path] == nil
+		r.postponed = r.postponed || results[i].postponed
 	}
 	r.files = now
 	return changed
 }
 
-// refresh reads the file again if it may have changed and reports whether it did.
-func (f *readFile) refresh(info fs.FileInfo) bool {
+// refresh reads the file again if it may have changed and reports whether it did,
+// or whether it was too young to tell.
+func (f *readFile) refresh(info fs.FileInfo, quiet time.Duration) (changed, postponed bool) {
+	at := time.Now()
 	if f.info != nil && f.settled() && sameFile(f.info, info) {
+		return false, false
+	}
+	if f.young(info, at, quiet) {
+		return false, true
+	}
+	f.info, f.at, f.waiting = info, at, time.Time{}
+	return f.load(), false
+}
+
+// young reports whether the file was written to so lately that more may follow,
+// such as the text after a truncation. What is written to without end is read at
+// last, but never empty.
+func (f *readFile) young(info fs.FileInfo, at time.Time, quiet time.Duration) bool {
+	age := at.Sub(info.ModTime())
+	if age < 0 || age >= quiet || f.info != nil && sameFile(f.info, info) {
 		return false
 	}
-	at := time.Now()
+	if f.waiting.IsZero() {
+		f.waiting = at
+	}
+	return info.Size() == 0 || at.Sub(f.waiting) < patience
+}
+
+// load reads the file and reports whether it says anything new.
+func (f *readFile) load() bool {
 	data, err := readRegular(f.path)
-	f.info, f.at = info, at
 	if err != nil {
 		f.sum = [sha256.Size]byte{} // read anew as soon as it can be
 		return f.refuse(fileProblem(place{f.path, 0}, err.Error(), "make it readable, or remove it"))

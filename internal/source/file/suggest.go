@@ -13,7 +13,24 @@ func nearest(word string, names []string) string {
 			best, bestDistance = name, d
 		}
 	}
+	if best == "" {
+		return containing(word, names)
+	}
 	return best
+}
+
+// containing returns the only name that contains word, or "".
+func containing(word string, names []string) string {
+	found := ""
+	for _, name := range names {
+		if len(word) > 2 && strings.Contains(strings.ToLower(name), strings.ToLower(word)) {
+			if found != "" {
+				return ""
+			}
+			found = name
+		}
+	}
+	return found
 }
 
 // distance is the number of bytes to insert, delete, replace or swap with their

@@ -70,16 +70,31 @@ func reason(err error) string {
 // watchLinks watches the folder of path and of every link on the way to what it
 // stands for, so that replacing any of them is noticed.
 func (w *walked) watchLinks(path string) {
-	for range maxDepth {
-		w.folders[filepath.Dir(path)] = true
-		target, err := os.Readlink(path)
-		if err != nil {
-			return
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return
+	}
+	w.watch(filepath.Dir(abs))
+	for p, links := abs, 0; p != filepath.Dir(p) && links < maxDepth; {
+		target, err := os.Readlink(p)
+		if err != nil { // no link
+			p = filepath.Dir(p)
+			continue
 		}
+		links++
+		w.watch(filepath.Dir(p))
 		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
+			target = filepath.Join(filepath.Dir(p), target)
 		}
-		path = target
+		p = filepath.Clean(target)
+	}
+}
+
+// watch watches the folder that path stands for now: a watch of a link would stay
+// with what the link once was.
+func (w *walked) watch(path string) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		w.folders[real] = true
 	}
 }
 
@@ -123,7 +138,7 @@ func (w *walked) folder(path string, depth int) {
 	if !w.first(path) {
 		return
 	}
-	w.folders[path] = true
+	w.watch(path)
 	if depth > maxDepth {
 		w.overflow(path, fmt.Sprintf("is not read: folders are nested more than %d deep", maxDepth))
 		return
@@ -140,12 +155,16 @@ func (w *walked) folder(path string, depth int) {
 			return
 		}
 		if !strings.HasPrefix(e.Name(), ".") {
-			w.entry(filepath.Join(path, e.Name()), depth)
+			w.entry(filepath.Join(path, e.Name()), e.Type()&fs.ModeSymlink != 0, depth)
 		}
 	}
 }
 
-func (w *walked) entry(path string, depth int) {
+// entry adds what a folder holds at path.
+func (w *walked) entry(path string, link bool, depth int) {
+	if link {
+		w.watchLinks(path)
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && !isManifest(path): // such as a dangling link of no concern
@@ -158,7 +177,6 @@ func (w *walked) entry(path string, depth int) {
 	case info.IsDir():
 		w.folder(path, depth+1)
 	case isManifest(path) && info.Mode().IsRegular():
-		w.watchLinks(path)
 		w.file(path, info)
 	}
 }
