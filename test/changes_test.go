@@ -55,7 +55,7 @@ func (c *counter) count(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		fmt.Fprintf(w, "data: {\"engine\":%q,\"n\":%d}\n\n", c.name, n)
@@ -176,7 +176,7 @@ func TestThousandChangesUnderStreams(t *testing.T) {
 		before := g.generation(t)
 		g.write(t, "route.yaml", route(i))
 		for g.generation(t) == before {
-			time.Sleep(time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	close(stop)

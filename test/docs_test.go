@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,13 +48,23 @@ func buildBinary(t *testing.T) string {
 
 // pageRun is the sandbox one page's commands run in.
 type pageRun struct {
-	dir, bin, port, admin string
-	background            []*exec.Cmd
+	dir, bin   string
+	ports      map[string]string // of the page, to free ones
+	admin      string
+	background []*exec.Cmd
+	groups     []int // of every command, for what it left running
 }
+
+// documentedPorts are the ports that pages use.
+var documentedPorts = regexp.MustCompile(`\b(8080|19000|18000|18001)\b`)
 
 func newPageRun(t *testing.T, binary string) *pageRun {
 	t.Helper()
-	p := &pageRun{dir: t.TempDir(), bin: t.TempDir(), port: freePort(t), admin: freePort(t)}
+	p := &pageRun{dir: t.TempDir(), bin: t.TempDir(), ports: map[string]string{}}
+	for _, port := range []string{"8080", "19000", "18000", "18001"} {
+		p.ports[port] = freePort(t)
+	}
+	p.admin = p.ports["19000"]
 	// The wrapper gives up and status the admin port of this sandbox.
 	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$1\" in\nup|status) c=\"$1\"; shift; exec %s \"$c\" --admin 127.0.0.1:%s \"$@\";;\nesac\nexec %s \"$@\"\n", binary, p.admin, binary)
 	if err := os.WriteFile(filepath.Join(p.bin, "crossfade"), []byte(wrapper), 0o700); err != nil { // #nosec: it is run
@@ -77,27 +88,28 @@ func newPageRun(t *testing.T, binary string) *pageRun {
 
 // moved replaces the documented ports by this sandbox's.
 func (p *pageRun) moved(s string) string {
-	s = regexp.MustCompile(`\b8080\b`).ReplaceAllString(s, p.port)
-	return regexp.MustCompile(`\b19000\b`).ReplaceAllString(s, p.admin)
+	return documentedPorts.ReplaceAllStringFunc(s, func(port string) string { return p.ports[port] })
 }
 
 func (p *pageRun) run(t *testing.T, page string) {
 	commands := consoleCommands(page)
 	for _, c := range commands {
 		if background, ok := strings.CutSuffix(c.command, " &"); ok {
-			out := p.start(t, background)
-			matchOutput(t, c, p, out)
+			p.start(t, background, c)
 			continue
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := p.command(ctx, c.command)
 		out, err := cmd.CombinedOutput()
+		p.groups = append(p.groups, cmd.Process.Pid)
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatalf("%s: %v", c.command, err)
 		}
-		matchOutput(t, c, p, string(out))
+		if problem := p.differs(c, string(out)); problem != "" {
+			t.Error(problem)
+		}
 	}
 }
 
@@ -110,31 +122,54 @@ func (p *pageRun) command(ctx context.Context, line string) *exec.Cmd {
 	return cmd
 }
 
-// start runs line in the background and returns what it printed until the gateway
-// was ready.
-func (p *pageRun) start(t *testing.T, line string) string {
+// start runs line in the background until the test ends, and waits until the
+// gateway is ready and has printed what c says.
+func (p *pageRun) start(t *testing.T, line string, c consoleCommand) {
 	t.Helper()
-	var out bytes.Buffer
+	out := &lockedBuffer{}
 	cmd := p.command(context.Background(), "exec "+line)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out, testWriter{t}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	p.background = append(p.background, cmd)
-	for deadline := time.Now().Add(time.Minute); ; {
-		resp, err := http.Get("http://127.0.0.1:" + p.admin + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				http.DefaultClient.CloseIdleConnections()
-				return ""
-			}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		problem := p.differs(c, out.String())
+		if p.ready() && problem == "" {
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not ready: %s", line, out.String())
+			t.Fatalf("%s: ready: %v; %s", line, p.ready(), problem)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+func (p *pageRun) ready() bool {
+	resp, err := http.Get("http://127.0.0.1:" + p.admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// lockedBuffer collects a process's output while it is looked at.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (p *pageRun) stop() {
@@ -142,7 +177,13 @@ func (p *pageRun) stop() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait() // its output was looked at where it mattered
 	}
+	for _, group := range p.groups {
+		_ = syscall.Kill(-group, syscall.SIGTERM) // most have ended by themselves
+	}
 }
+
+// hereDocument begins a command that goes on until a line "EOS".
+var hereDocument = regexp.MustCompile(`<<'EOS'$`)
 
 type consoleCommand struct {
 	command string
@@ -153,20 +194,27 @@ type consoleCommand struct {
 // it shows for them.
 func consoleCommands(page string) []consoleCommand {
 	var out []consoleCommand
-	inside, continued := false, false
+	inside, continued, until := false, false, ""
 	for _, line := range strings.Split(page, "\n") {
 		switch {
 		case !inside:
 			inside = line == "```console"
 		case strings.HasPrefix(line, "```"):
 			inside = false
+		case until != "":
+			out[len(out)-1].command += "\n" + line
+			if line == until {
+				until = ""
+			}
 		case continued:
-			last := &out[len(out)-1]
-			last.command += "\n" + line
+			out[len(out)-1].command += "\n" + line
 			continued = strings.HasSuffix(line, "\\")
 		case strings.HasPrefix(line, "$ "):
 			out = append(out, consoleCommand{command: line[2:]})
 			continued = strings.HasSuffix(line, "\\")
+			if hereDocument.MatchString(line) {
+				until = "EOS"
+			}
 		case len(out) > 0:
 			last := &out[len(out)-1]
 			last.output = append(last.output, line)
@@ -175,22 +223,25 @@ func consoleCommands(page string) []consoleCommand {
 	return out
 }
 
-// varying is what no two runs have in common.
-var varying = regexp.MustCompile(`127\.0\.0\.1:\d{5}|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|-[0-9a-f]{6,12}-[a-z0-9]{1,5}\b`)
+// adminFlag is what the gateway adds to advice when its admin port is not the
+// usual one, which in the sandbox it never is.
+var adminFlag = regexp.MustCompile(` --admin 127\.0\.0\.1:\d+`)
 
-func matchOutput(t *testing.T, c consoleCommand, p *pageRun, got string) {
-	t.Helper()
+// varying is what no two runs have in common.
+var varying = regexp.MustCompile(`127\.0\.0\.1:\d{5}|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+
+// differs says how got differs from what the page shows for c, "" if it does not.
+func (p *pageRun) differs(c consoleCommand, got string) string {
 	want := strings.TrimSpace(strings.Join(c.output, "\n"))
-	if want == "" {
-		return
+	if want == "" || regexp.MustCompile(outputPattern(p.moved(want))).MatchString(plain(got)) {
+		return ""
 	}
-	if !regexp.MustCompile(outputPattern(p.moved(want))).MatchString(plain(got)) {
-		t.Errorf("$ %s\nprinted\n%s\nand the page says\n%s", c.command, got, want)
-	}
+	return fmt.Sprintf("$ %s\nprinted\n%s\nand the page says\n%s", c.command, got, want)
 }
 
 // plain makes equal what varies, and the spaces that line columns up with it.
 func plain(s string) string {
+	s = adminFlag.ReplaceAllString(s, "")
 	s = varying.ReplaceAllString(strings.TrimSpace(s), "…")
 	return regexp.MustCompile(`[ \t]+`).ReplaceAllString(s, " ")
 }

@@ -32,7 +32,7 @@ With --routes it prints what requests would be routed by.`,
 			}
 			printProblems(out, view.Problems)
 			failures, warnings := countProblems(view.Problems)
-			fmt.Fprintf(out, "%s checked: %s, %s\n", plural(len(view.Objects), "object"),
+			fmt.Fprintf(out, "%s checked: %s, %s\n", plural(view.Read, "object"),
 				plural(failures, "error"), plural(warnings, "warning"))
 			if failures > 0 {
 				return quietError{errors.New("check failed")}

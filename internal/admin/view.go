@@ -13,6 +13,8 @@ type View struct {
 	// Generation counts the snapshots published; Published is when the last was.
 	Generation uint64    `json:"generation"`
 	Published  time.Time `json:"published"`
+	// Read is how many objects the source knows, with or without a status.
+	Read int `json:"read"`
 	// Listeners are the addresses that take requests.
 	Listeners []Listener `json:"listeners"`
 	Pools     []Pool     `json:"pools"`

@@ -30,6 +30,18 @@ func (r *reportedModels) set(address string, models []string) {
 	}
 }
 
+// assume records what is expected of endpoints that have not answered yet, so
+// that an answer which only confirms it changes nothing.
+func (r *reportedModels) assume(models map[string][]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for address, names := range models {
+		if _, had := r.byAddress[address]; !had {
+			r.byAddress[address] = slices.Sorted(slices.Values(names))
+		}
+	}
+}
+
 // retain forgets the endpoints that keep does not hold.
 func (r *reportedModels) retain(keep map[string]bool) {
 	r.mu.Lock()

@@ -160,6 +160,7 @@ func (u *Up) reconcile(ctx context.Context, update source.Update) {
 	in := *update.Resources
 	in.Models = u.models.all()
 	resources, problems := u.fleet.apply(ctx, &in)
+	u.models.assume(resources.Models)
 	problems = append(problems, unsimulatedProblems(update.Resources)...)
 	problems = append(problems, update.Problems...)
 
@@ -195,8 +196,8 @@ func (u *Up) follow(s *routing.Snapshot) {
 			targets = append(targets, modelserver.Target{Address: e.Address, H2C: p.Protocol == routing.H2C})
 		}
 	}
-	u.poller.SetEndpoints(targets)
 	u.models.retain(keep)
+	u.poller.SetEndpoints(targets)
 	u.scheduler.Retain(s)
 }
 

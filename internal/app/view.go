@@ -14,7 +14,7 @@ import (
 type view struct{ *admin.View }
 
 func newView(r *translate.Result, origins map[translate.ObjectRef]string) view {
-	v := view{&admin.View{Snapshot: r.Snapshot.String()}}
+	v := view{&admin.View{Read: len(origins), Snapshot: r.Snapshot.String()}}
 	for _, s := range r.Statuses {
 		v.Objects = append(v.Objects, admin.NewObject(s, origins[s.Ref]))
 	}
@@ -35,7 +35,7 @@ func newPoolView(p *routing.Pool) admin.Pool {
 
 func (v view) addProblems(problems []translate.Problem, origins map[translate.ObjectRef]string) {
 	for _, p := range problems {
-		v.Problems = append(v.Problems, admin.NewProblem(p, origins[p.Ref]))
+		v.Problems = append(v.Problems, admin.NewProblem(p, cmp.Or(p.Origin, origins[p.Ref])))
 	}
 }
 
