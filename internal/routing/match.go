@@ -22,7 +22,7 @@ const (
 // Match is what one HTTPRouteMatch asks of a request; all parts must agree.
 type Match struct {
 	PathType PathType
-	Path     string // for PathPrefix without a trailing slash, except "/"
+	Path     string // for PathPrefix without a trailing slash, except "/"; for PathRegex as written
 	Regex    *regexp.Regexp
 	Method   string // "" = any
 	Headers  []ValueMatch
@@ -32,7 +32,7 @@ type Match struct {
 // ValueMatch compares one header (canonical name) or query parameter.
 type ValueMatch struct {
 	Name  string
-	Value string
+	Value string         // what it must equal, or the expression as written
 	Regex *regexp.Regexp // nil: exact
 }
 

@@ -70,7 +70,7 @@ func (m Match) String() string {
 
 func (v ValueMatch) String() string {
 	if v.Regex != nil {
-		return v.Name + "~" + v.Regex.String()
+		return v.Name + "~" + v.Value
 	}
 	return v.Name + "=" + v.Value
 }

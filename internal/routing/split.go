@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"hash/fnv"
 	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
@@ -117,10 +118,11 @@ func mix(x uint64) uint64 {
 }
 
 // Arm gives every split of s its Sequence: the one of the split with the same ID
-// and weights in previous (which may be nil), or a fresh one with a key from r.
-// Splits of s that share an ID share a Sequence. Call it once, before s is
-// published; a split that was never armed draws by a fixed key.
+// and weights in previous (which may be nil), or a fresh one with a key made of a
+// number from r and the ID. Splits of s that share an ID share a Sequence. Call it
+// once, before s is published; a split that was never armed draws by a fixed key.
 func (s *Snapshot) Arm(previous *Snapshot, r *rand.Rand) {
+	secret := r.Uint64()
 	known := map[string]*Split{}
 	if previous != nil {
 		previous.eachSplit(func(p *Split) { known[p.ID] = p })
@@ -130,9 +132,15 @@ func (s *Snapshot) Arm(previous *Snapshot, r *rand.Rand) {
 			n.sequence = old.sequence
 			return
 		}
-		n.sequence = &Sequence{key: r.Uint64()}
+		n.sequence = &Sequence{key: mix(secret ^ hash(n.ID))}
 		known[n.ID] = n
 	})
+}
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // never fails
+	return h.Sum64()
 }
 
 func equalWeights(a, b []uint32) bool {
