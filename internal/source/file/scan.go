@@ -2,6 +2,7 @@ package file
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,8 +23,11 @@ type reader struct {
 	// quiet is how long a file must not have been written to before it is read
 	// again; 0 reads at once.
 	quiet time.Duration
-	// postponed says that a file was too young to be read again.
+	// postponed says that something was too young to be believed, and that it is
+	// worth another look after quiet.
 	postponed bool
+	// gone is since when files are missing that have not been given up yet.
+	gone time.Time
 
 	files map[string]*readFile // by path
 	state state
@@ -61,6 +65,10 @@ const settleTime = time.Second
 // read returns the update for what w found and whether it differs from the one
 // before.
 func (r *reader) read(w *walked) (source.Update, bool) {
+	if r.awaitsFiles(w.files) {
+		r.postponed = true
+		return *r.last, false
+	}
 	changed := r.readAll(w.files)
 	problems := append(w.problems, r.absent(w)...)
 	if r.last != nil && !changed && reflect.DeepEqual(problems, r.problems) {
@@ -75,6 +83,26 @@ func (r *reader) read(w *walked) (source.Update, bool) {
 	same := r.last != nil && reflect.DeepEqual(update, *r.last)
 	r.state, r.last, r.problems = state, &update, problems
 	return update, !same
+}
+
+// awaitsFiles reports whether files are missing that may only be on the way to
+// being replaced, as by editors that move the old text aside first.
+func (r *reader) awaitsFiles(files []found) bool {
+	known := 0
+	for _, f := range files {
+		if r.files[f.path] != nil {
+			known++
+		}
+	}
+	now := time.Now()
+	switch {
+	case known == len(r.files):
+		r.gone = time.Time{}
+		return false
+	case r.gone.IsZero():
+		r.gone = now
+	}
+	return now.Sub(r.gone) < r.quiet
 }
 
 // absent returns the problems of paths that hold nothing.
@@ -134,27 +162,31 @@ func (f *readFile) refresh(info fs.FileInfo, quiet time.Duration) (changed, post
 	if f.young(info, at, quiet) {
 		return false, true
 	}
+	data, after, err := readRegular(f.path)
+	if err == nil && f.young(after, time.Now(), quiet) { // written to meanwhile
+		return false, true
+	}
 	f.info, f.at, f.waiting = info, at, time.Time{}
-	return f.load(), false
+	return f.take(data, err), false
 }
 
 // young reports whether the file was written to so lately that more may follow,
 // such as the text after a truncation. What is written to without end is read at
-// last, but never empty.
+// last.
 func (f *readFile) young(info fs.FileInfo, at time.Time, quiet time.Duration) bool {
 	age := at.Sub(info.ModTime())
 	if age < 0 || age >= quiet || f.info != nil && sameFile(f.info, info) {
-		return false
+		return false // or its time is not of our clock
 	}
 	if f.waiting.IsZero() {
 		f.waiting = at
 	}
-	return info.Size() == 0 || at.Sub(f.waiting) < patience
+	return at.Sub(f.waiting) < patience
 }
 
-// load reads the file and reports whether it says anything new.
-func (f *readFile) load() bool {
-	data, err := readRegular(f.path)
+// take puts what was read in force, if it can be, and reports whether it says
+// anything new.
+func (f *readFile) take(data []byte, err error) bool {
 	if err != nil {
 		f.sum = [sha256.Size]byte{} // read anew as soon as it can be
 		return f.refuse(fileProblem(place{f.path, 0}, err.Error(), "make it readable, or remove it"))
@@ -164,6 +196,10 @@ func (f *readFile) load() bool {
 		return false
 	}
 	f.sum = sum
+	if len(data) == 0 && len(f.contents.documents) > 0 {
+		// Who writes a file empties it first; who deletes objects rarely does.
+		return f.refuse(fileProblem(place{f.path, 0}, "is empty", "to remove its objects delete it, or leave a comment in it"))
+	}
 	c := decode(f.path, data)
 	if len(c.broken) > 0 && f.whole {
 		return f.refuse(c.broken...)
@@ -174,7 +210,7 @@ func (f *readFile) load() bool {
 
 // refuse keeps what is in force, for the reasons given.
 func (f *readFile) refuse(why ...translate.Problem) bool {
-	if f.whole {
+	if len(f.contents.documents) > 0 {
 		for i := range why {
 			why[i].Message += "; the file's last good content stays in force"
 		}
@@ -195,22 +231,27 @@ func sameFile(a, b fs.FileInfo) bool {
 	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
-// readRegular returns the bytes of a file of at most maxFileSize.
-func readRegular(path string) ([]byte, error) {
+// readRegular returns the bytes of a file of at most maxFileSize, and its state
+// after they were read.
+func readRegular(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %s", reason(err))
+		return nil, nil, fmt.Errorf("cannot be read: %s", reason(err))
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("is not a regular file")
+		return nil, nil, errors.New("is not a regular file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %s", reason(err))
+		return nil, nil, fmt.Errorf("cannot be read: %s", reason(err))
 	}
 	if len(data) > maxFileSize {
-		return nil, fmt.Errorf("is larger than %d MiB", maxFileSize>>20)
+		return nil, nil, fmt.Errorf("is larger than %d MiB", maxFileSize>>20)
 	}
-	return data, nil
+	after, err := f.Stat()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot be read: %s", reason(err))
+	}
+	return data, after, nil
 }
