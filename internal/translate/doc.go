@@ -8,16 +8,17 @@
 //  2. gateway.go and listener.go decide which GatewayClasses and Gateways are
 //     ours and what each listener may serve: protocol, certificates
 //     (certificate.go), allowed routes, and conflicts within a Gateway and
-//     between Gateways that share this machine's ports.
+//     between Gateways that share this machine's ports (conflict.go).
 //  3. pool.go turns InferencePools of both groups into routing.Pools, with the
 //     endpoints of their pods (endpoint.go) and the names that are asked for in
 //     them (model.go, rewrite.go, objective.go).
-//  4. policy.go attaches the policies of Envoy Gateway to Gateways, listeners,
+//  4. attach.go finds the listeners each HTTPRoute may attach to, and policy.go
+//     and target.go attach the policies of Envoy Gateway to Gateways, listeners,
 //     routes and rules.
-//  5. attach.go finds the listeners each HTTPRoute may attach to; rule.go
-//     translates its rules: matches (match.go), filters (filter.go), backends
-//     (backend.go, service.go), as far as ReferenceGrants allow (reference.go).
-//     route.go puts the result into the listeners and writes the statuses.
+//  5. rule.go translates the rules of routes: matches (match.go), filters
+//     (filter.go, header.go), backends (backend.go, service.go), as far as
+//     ReferenceGrants allow (reference.go). route.go puts the result into the
+//     listeners and writes the statuses.
 //  6. warnings.go looks over the whole for what works but is hardly meant.
 //
 // # Which object wins
@@ -30,9 +31,10 @@
 //
 // # What is refused
 //
-// A filter that cannot be honoured is never skipped: requests of its rule (or of
-// its backend) get 500. A match that cannot be honoured cannot be served at all:
-// its rule is dropped. Both are told in the route's Accepted or PartiallyInvalid
-// condition. A backend that does not resolve keeps its share of the requests,
-// which get 500.
+// A filter, timeout or match that cannot be honoured is never skipped: requests
+// of its rule get 500, under those of the rule's matches that are understood;
+// a filter of one backend costs only that backend's share. This is told in the
+// route's Accepted or PartiallyInvalid condition. A backend that does not resolve
+// keeps its share of the requests, which get 500. What a rule can be served
+// without (retry, sessionPersistence) is a warning.
 package translate
