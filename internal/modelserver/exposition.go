@@ -11,7 +11,7 @@ import (
 // what follows the name is taken apart only when asked for.
 type sample struct {
 	name []byte
-	rest []byte // from the labels' opening brace, or the value
+	rest []byte // labels and value
 }
 
 // splitSample returns the sample of a line; its name is empty when the line is
@@ -25,7 +25,7 @@ func splitSample(line []byte) sample {
 	if end <= 0 || line[0] == '#' {
 		return sample{}
 	}
-	return sample{name: line[:end], rest: bytes.TrimLeft(line[end:], " \t")}
+	return sample{name: line[:end], rest: line[end:]}
 }
 
 // value returns the sample's value, NaN when it has none.
@@ -44,14 +44,15 @@ func (s *sample) value() float64 {
 // split returns the labels, without braces, and what follows them; nothing when
 // the braces do not close.
 func (s *sample) split() (labels, rest []byte) {
-	if len(s.rest) == 0 || s.rest[0] != '{' {
-		return nil, s.rest
+	rest = bytes.TrimLeft(s.rest, " \t")
+	if len(rest) == 0 || rest[0] != '{' {
+		return nil, rest
 	}
-	end := labelsEnd(s.rest[1:])
+	end := labelsEnd(rest[1:])
 	if end < 0 {
 		return nil, nil
 	}
-	return s.rest[1 : 1+end], bytes.TrimLeft(s.rest[end+2:], " \t")
+	return rest[1 : 1+end], bytes.TrimLeft(rest[end+2:], " \t")
 }
 
 // labelsEnd returns the offset of the brace that ends the labels b begins with,

@@ -1,6 +1,7 @@
 package scheduling
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -78,7 +79,7 @@ func loadedScheduler(endpoints int) (*Scheduler, *routing.Pool) {
 	}
 	r := &llm.Request{Stream: true, Prompt: make([]byte, 4000)}
 	for range 8 * endpoints {
-		d, _ := s.Pick(nil, &Call{Request: r, Model: "base", At: time.Unix(100, 0)}, pool)
+		d, _ := s.Pick(context.Background(), &Call{Request: r, Model: "base", At: time.Unix(100, 0)}, pool)
 		d.Reservation.FirstToken(time.Unix(100, 0))
 	}
 	return s, pool
