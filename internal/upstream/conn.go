@@ -13,9 +13,10 @@ type conn struct {
 	raw       *rawConn // nil when nc has no descriptor of its own
 	addr      string
 	reused    bool
-	idleSince time.Time
-	// readUntil and writeUntil are the deadlines set on nc; zero means none.
-	readUntil, writeUntil time.Time
+	idleSince uint64 // age of the pool when the connection was put there
+	// tick is what the read deadline was last moved ahead by; 0 means that there is none.
+	tick         time.Duration
+	writeLimited bool // there is a write deadline
 	// outgoing is the request while it is being sent, out of writes.
 	outgoing *buffer
 	writes   *bufferPool
@@ -41,39 +42,72 @@ func (c *conn) watch(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, c.abort)
 }
 
-// armRead makes reads fail some time between period and 5/4 period from now; 0 means never.
-func (c *conn) armRead(period time.Duration) error {
-	until, change := rearm(c.readUntil, period)
-	if !change {
-		return nil
-	}
-	c.readUntil = until
-	return c.nc.SetReadDeadline(until)
+// A wait is one wait for the server, however many reads it takes. It is measured in ticks of a
+// quarter of its period: the read deadline stands one tick ahead, is moved on only when it has
+// passed, and when that happens for the fifth time within a wait the time is over. So a wait
+// ends between its period and a quarter more, and what does not wait long never reads the clock:
+// neither the tokens of a stream nor requests that follow each other on a connection.
+type wait struct {
+	period time.Duration // 0: for ever
+	ticks  int
 }
 
-// armWrite does the same for writes.
-func (c *conn) armWrite(period time.Duration) error {
-	until, change := rearm(c.writeUntil, period)
-	if !change {
-		return nil
+const ticksPerWait = 4
+
+// noTick marks a read deadline that others have set.
+const noTick = -1
+
+// begin makes the deadline one of w's, if it is not. The one that stands may have been set for
+// an earlier wait and pass early; that is why the first tick of a wait does not count.
+func (c *conn) begin(w *wait) error {
+	if tick := w.period / ticksPerWait; tick != c.tick {
+		return c.setTick(tick)
 	}
-	c.writeUntil = until
-	return c.nc.SetWriteDeadline(until)
+	return nil
 }
 
-// rearm returns the deadline to set, if the one that stands does not do. Setting one costs more
-// than reading the clock, so it is set a quarter too far ahead and left alone until that is
-// used up: an idle timeout over a stream of tokens is then set a few times a minute, and
-// requests that follow each other on a connection share one.
-func rearm(until time.Time, period time.Duration) (time.Time, bool) {
-	if period <= 0 {
-		return time.Time{}, !until.IsZero()
+// over says whether w is over now that the deadline has passed; if not, it moves the deadline on.
+func (c *conn) over(w *wait) bool {
+	w.ticks++
+	return w.ticks > ticksPerWait || c.setTick(w.period/ticksPerWait) != nil
+}
+
+func (c *conn) setTick(tick time.Duration) error {
+	c.tick = tick
+	if tick == 0 {
+		return c.nc.SetReadDeadline(time.Time{})
 	}
-	now := time.Now()
-	if left := until.Sub(now); !until.IsZero() && left >= period && left <= period+period/4 {
-		return until, false
+	return c.nc.SetReadDeadline(time.Now().Add(tick))
+}
+
+// read reads once, for as long as w lasts.
+func (c *conn) read(p []byte, w *wait) (int, error) {
+	if err := c.begin(w); err != nil {
+		return 0, err
 	}
-	return now.Add(period + period/4), true
+	for {
+		n, err := c.nc.Read(p)
+		if n > 0 || !isTimeout(err) || c.over(w) {
+			return n, err
+		}
+	}
+}
+
+// write writes parts; 0 means that it may take for ever.
+func (c *conn) write(timeout time.Duration, parts ...[]byte) error {
+	if timeout > 0 || c.writeLimited {
+		c.writeLimited = timeout > 0
+		var until time.Time
+		if timeout > 0 {
+			until = time.Now().Add(timeout)
+		}
+		if err := c.nc.SetWriteDeadline(until); err != nil {
+			return err
+		}
+	}
+	batch := net.Buffers(parts)
+	_, err := batch.WriteTo(c.nc)
+	return err
 }
 
 // roundTrip sends request in one write and reads the first bytes of the answer. It takes request
@@ -82,33 +116,49 @@ func rearm(until time.Time, period time.Duration) (time.Time, bool) {
 //
 // A failed write alone is no failure of the exchange: a server may answer and close before it
 // has read everything, and its answer is then there to be read.
-func (c *conn) roundTrip(request *buffer, answer []byte, stall time.Duration) (int, string, error) {
+func (c *conn) roundTrip(request *buffer, answer []byte, w *wait) (n int, op string, err error) {
 	c.outgoing = request
 	defer c.sent()
-	wrote := 0
-	if c.raw != nil {
-		trip := c.raw.roundTrip(request.unread(), answer, c.reused)
-		if trip.finished {
-			return trip.n, trip.op, trip.err
-		}
-		wrote = trip.wrote
-	}
-	if err := c.armWrite(stall); err != nil {
+	if err := c.begin(w); err != nil {
 		return 0, OpWrite, err
 	}
-	_, writeErr := c.nc.Write(request.unread()[wrote:])
-	if isTimeout(writeErr) {
+	trip := c.tripAtOnce(answer, w)
+	if trip.finished {
+		return trip.n, trip.op, trip.err
+	}
+	var writeErr error
+	if c.outgoing != nil {
+		writeErr = c.write(w.period, c.outgoing.unread()[trip.wrote:])
+		if isTimeout(writeErr) {
+			return 0, OpWrite, writeErr
+		}
+		c.sent()
+	}
+	n, err = c.read(answer, w)
+	if n == 0 && writeErr != nil {
 		return 0, OpWrite, writeErr
 	}
-	c.sent()
-	n, err := c.nc.Read(answer)
-	if n > 0 {
-		return n, OpHead, nil
+	return n, OpHead, err
+}
+
+// tripAtOnce goes as far as the round trip gets as one operation on the descriptor.
+func (c *conn) tripAtOnce(answer []byte, w *wait) trip {
+	if c.raw == nil {
+		return trip{}
 	}
-	if writeErr != nil {
-		return 0, OpWrite, writeErr
+	for {
+		trip := c.raw.roundTrip(c.outgoing.unread(), answer, c.reused)
+		if !isTimeout(trip.err) {
+			return trip
+		}
+		if c.over(w) {
+			return trip
+		}
+		if c.outgoing == nil {
+			trip.finished = false // sent, and to be waited for some more
+			return trip
+		}
 	}
-	return 0, OpHead, err
 }
 
 // sent gives the buffer of the request back.

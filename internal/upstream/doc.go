@@ -28,5 +28,6 @@
 // a byte of the response had arrived, so that the caller can choose another endpoint.
 //
 // No goroutine waits on an idle connection and no timer runs per read: timeouts are deadlines
-// on the connection, set again only when a quarter of their period is spent (conn.go).
+// on the connection, moved on only when a quarter of their period has passed (conn.go). The hot
+// path does not even read the clock.
 package upstream

@@ -22,6 +22,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, req *Request, out *buff
 	}
 	if r.sender != nil {
 		r.sender.headArrived()
+		cn.tick = noTick
 	}
 	r.Status, r.Header, r.ContentLength = h.status, h.header, h.length
 	if h.status == http.StatusSwitchingProtocols {
@@ -42,22 +43,19 @@ func (r *Response) send(req *Request, out *buffer, whole bool) (op string, err e
 	cn := r.conn
 	r.buf = r.client.reads.get()
 	if whole {
-		if err := cn.armRead(req.FirstByteTimeout); err != nil {
-			r.client.writes.put(out)
-			return OpWrite, err
-		}
-		r.buf.w, op, err = cn.roundTrip(out, r.buf.data, req.FirstByteTimeout)
+		r.wait.period = req.FirstByteTimeout
+		r.buf.w, op, err = cn.roundTrip(out, r.buf.data, &r.wait)
 		r.heard = r.buf.w > 0
 		return op, err
+	}
+	// No deadline until the request is out: only the sender knows when that is.
+	if err := cn.begin(&r.wait); err != nil {
+		r.client.writes.put(out)
+		return OpWrite, err
 	}
 	if cn.reused && cn.stale() {
 		r.client.writes.put(out)
 		return OpWrite, errStale
-	}
-	// No deadline until the request is out: only the sender knows when that is.
-	if err := cn.armRead(0); err != nil {
-		r.client.writes.put(out)
-		return OpWrite, err
 	}
 	r.sender = startSender(cn, req, out, req.size())
 	return OpWrite, nil
@@ -110,7 +108,7 @@ func (r *Response) fill(limit int) error {
 	if !r.buf.grow(limit) {
 		return errHeadTooLong
 	}
-	n, err := r.conn.nc.Read(r.buf.data[r.buf.w:])
+	n, err := r.readHead(r.buf.data[r.buf.w:])
 	if n > 0 {
 		r.buf.w += n
 		r.heard = true
@@ -120,4 +118,12 @@ func (r *Response) fill(limit int) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// readHead reads once while the head is not complete. All such reads are one wait.
+func (r *Response) readHead(p []byte) (int, error) {
+	if r.sender == nil {
+		return r.conn.read(p, &r.wait)
+	}
+	return r.conn.nc.Read(p)
 }

@@ -102,7 +102,7 @@ func cutField(lines string) (name fieldName, value, rest string, err error) {
 	if name, ok = lookupName(line[:colon]); !ok {
 		return name, "", "", protocolError("malformed header field name")
 	}
-	value = textproto.TrimString(line[colon+1:])
+	value = strings.Trim(line[colon+1:], " \t")
 	if !httpguts.ValidHeaderFieldValue(value) {
 		return name, "", "", protocolError("control character in header field " + name.name)
 	}

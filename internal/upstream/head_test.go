@@ -35,6 +35,7 @@ func TestBadResponses(t *testing.T) {
 		{"bare LF after field", ok + "A: b\nC: d\r\n\r\n", "CRLF"},
 		{"bare LF ends head", ok + "A: b\r\n\n", "CRLF"},
 		{"bare CR in value", ok + "A: b\rC: d\r\n\r\n", "control character"},
+		{"bare CR around value", ok + "A:\rb\r\r\n\r\n", "control character"},
 		{"NUL in value", ok + "A: b\x00\r\n\r\n", "control character"},
 		{"obs-fold", ok + "A: b\r\n c\r\n\r\n", "folded"},
 		{"fold in first field", ok + " A: b\r\n\r\n", "folded"},

@@ -16,6 +16,7 @@ type pool struct {
 	mu     sync.Mutex
 	hosts  map[string]*host
 	sweep  *time.Timer // nil while hosts is empty
+	age    uint64      // sweeps so far: the clock by which connections grow old
 	closed bool
 }
 
@@ -49,7 +50,6 @@ func (p *pool) put(c *conn) {
 }
 
 func (p *pool) keep(c *conn) bool {
-	c.idleSince = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -63,12 +63,13 @@ func (p *pool) keep(c *conn) bool {
 		h = &host{}
 		p.hosts[c.addr] = h
 		if p.sweep == nil {
-			p.sweep = time.AfterFunc(p.maxIdle, p.expire)
+			p.sweep = time.AfterFunc(p.maxIdle/2, p.expire)
 		}
 	}
 	if len(h.idle) >= p.maxPerHost {
 		return false
 	}
+	c.idleSince = p.age
 	h.idle = append(h.idle, c)
 	return true
 }
@@ -76,18 +77,21 @@ func (p *pool) keep(c *conn) bool {
 // expire closes the connections that were idle for too long and comes again while any address
 // is known.
 func (p *pool) expire() {
-	for _, c := range p.takeOld(time.Now()) {
+	for _, c := range p.takeOld() {
 		c.close()
 	}
 }
 
-func (p *pool) takeOld(now time.Time) []*conn {
+// takeOld removes the connections that were there for three sweeps, half of maxIdle apart: the
+// first may have come at once.
+func (p *pool) takeOld() []*conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.age++
 	var old []*conn
 	for addr, h := range p.hosts {
 		n := 0
-		for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= p.maxIdle {
+		for n < len(h.idle) && p.age-h.idle[n].idleSince >= 3 {
 			n++
 		}
 		if n == len(h.idle) {

@@ -49,6 +49,13 @@ func TestPoolOrderAndBound(t *testing.T) {
 	}
 }
 
+// known counts the addresses that a pool remembers.
+func known(p *pool) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.hosts)
+}
+
 // TestPoolForgets: addresses that are not used any more leave nothing behind, neither
 // connections nor entries nor a timer.
 func TestPoolForgets(t *testing.T) {
@@ -66,16 +73,17 @@ func TestPoolForgets(t *testing.T) {
 			time.Sleep(30 * time.Second)
 			p.get("m:0")
 		}
-		if len(p.hosts) != 1 {
-			t.Errorf("%d addresses remembered", len(p.hosts))
+		synctest.Wait()
+		if n := known(p); n != 1 {
+			t.Errorf("%d addresses remembered", n)
 		}
 		if closed.Load() < 999 {
 			t.Errorf("%d connections closed", closed.Load())
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if len(p.hosts) != 0 || p.sweep != nil {
-			t.Errorf("%d addresses remembered, timer %v", len(p.hosts), p.sweep)
+		if n := known(p); n != 0 || p.sweep != nil {
+			t.Errorf("%d addresses remembered, timer %v", n, p.sweep)
 		}
 		// And all begins anew.
 		p.put(newConn(closeCounter{closed: &closed}, "m:0", nil))

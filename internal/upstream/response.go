@@ -28,6 +28,7 @@ type Response struct {
 	sender     *sender     // nil when the request left in one write
 	buf        *buffer     // bytes that arrived and are not yet used; nil when there are none
 	body       body
+	wait       wait // for the head
 	idle       time.Duration
 	heard      bool        // a byte of a response has arrived
 	persistent bool        // the connection can serve another request
@@ -109,10 +110,7 @@ func (r *Response) nextDirect(p []byte) (int, error) {
 
 // receive reads from the connection during the body.
 func (r *Response) receive(p []byte) (int, error) {
-	if err := r.conn.armRead(r.idle); err != nil {
-		return 0, err
-	}
-	n, err := r.conn.nc.Read(p)
+	n, err := r.conn.read(p, &wait{period: r.idle})
 	if n > 0 {
 		return n, nil
 	}

@@ -16,8 +16,8 @@ import (
 // answer: a server may refuse a body before it has read it, and would otherwise be waiting for
 // us to listen while we wait for it to read.
 //
-// It owns the connection's write side. Of the read side it touches the deadline, until the head
-// of the response is there: the wait for the first byte begins when the request is out.
+// It owns the connection's write side, and the read deadline until the head of the response is
+// there: the wait for the first byte begins when the request is out.
 type sender struct {
 	conn *conn
 	req  *Request
@@ -69,8 +69,8 @@ func (s *sender) run() {
 func (s *sender) awaitAnswer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.answered {
-		s.conn.armRead(s.req.FirstByteTimeout)
+	if timeout := s.req.FirstByteTimeout; !s.answered && timeout > 0 {
+		s.conn.nc.SetReadDeadline(time.Now().Add(timeout))
 	}
 }
 
@@ -146,12 +146,7 @@ func (s *sender) sendParts() error {
 }
 
 func (s *sender) write(parts ...[]byte) error {
-	if err := s.conn.armWrite(s.req.FirstByteTimeout); err != nil {
-		return err
-	}
-	batch := net.Buffers(parts)
-	_, err := batch.WriteTo(s.conn.nc)
-	return err
+	return s.conn.write(s.req.FirstByteTimeout, parts...)
 }
 
 // sendStream writes the head, then each read of the stream in one write.

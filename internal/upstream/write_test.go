@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 const emptyOK = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -173,36 +172,5 @@ func TestOneWritePerRequest(t *testing.T) {
 	}
 	if counter.writes != 3 {
 		t.Errorf("%d writes for 3 requests", counter.writes)
-	}
-}
-
-func TestRearm(t *testing.T) {
-	now := time.Now()
-	tests := []struct {
-		name   string
-		left   time.Duration // of the deadline that stands; 0 means there is none
-		period time.Duration
-		change bool
-	}{
-		{"none, none wanted", 0, 0, false},
-		{"none", 0, time.Minute, true},
-		{"not wanted any more", time.Hour, 0, true},
-		{"just set", 75 * time.Second, time.Minute, false},
-		{"a quarter spent", 59 * time.Second, time.Minute, true},
-		{"too far ahead", time.Hour, time.Minute, true},
-		{"passed", -time.Second, time.Minute, true},
-	}
-	for _, test := range tests {
-		var until time.Time
-		if test.left != 0 {
-			until = now.Add(test.left)
-		}
-		next, change := rearm(until, test.period)
-		if change != test.change {
-			t.Errorf("%s: change %v", test.name, change)
-		}
-		if ahead := next.Sub(now); change && test.period > 0 && ahead < test.period {
-			t.Errorf("%s: next deadline is %v ahead", test.name, ahead)
-		}
 	}
 }
