@@ -3,9 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/upstream"
@@ -60,7 +58,7 @@ func (x *exchange) answer() *refusal {
 	}
 	contentType := x.reply.header.Get("Content-Type")
 	plainText := x.reply.header.Get("Content-Encoding") == ""
-	x.events = strings.HasPrefix(contentType, "text/event-stream")
+	x.events = strings.EqualFold(mediaType(contentType), "text/event-stream")
 	x.metered = plainText && (x.pool.Inference || x.events)
 	if x.metered {
 		x.meter.Reset(contentType)
@@ -81,7 +79,9 @@ func (x *exchange) writeHead() {
 	length := x.reply.length
 	bodiless := x.r.Method == http.MethodHead || x.reply.status == http.StatusNoContent || x.reply.status == http.StatusNotModified
 	if length >= 0 && x.reply.status != http.StatusNoContent && (x.restorer == nil || bodiless) {
-		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+		if field := x.reply.header["Content-Length"]; len(field) == 1 {
+			x.w.Header()["Content-Length"] = field[:1:1]
+		}
 	}
 	// A body whose length is known leaves as the server's buffers fill: its end is
 	// certain, and its pieces mean nothing on their own.
@@ -147,19 +147,4 @@ func (x *exchange) reason() string {
 		return llm.ReasonUpstreamTruncated
 	}
 	return llm.ReasonOK
-}
-
-// clientStall is how often the deadline for a client that does not read is moved,
-// as a part of it: moving costs a timer, so it is not done for every chunk.
-const clientStall = 4
-
-// armWrite makes writes fail that wait for a client which does not take what it
-// is sent.
-func (x *exchange) armWrite(now time.Time) {
-	period := x.proxy.timeouts.ClientRead
-	if period <= 0 || x.writeUntil.Sub(now) > period-period/clientStall {
-		return
-	}
-	x.writeUntil = now.Add(period)
-	_ = http.NewResponseController(x.w).SetWriteDeadline(x.writeUntil)
 }

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -44,16 +46,28 @@ func (x *exchange) readBody() *refusal {
 		return no
 	}
 	body := *x.body.buffer
-	if !known && (len(body) == 0 || kind == formType && body[0] != '{') {
-		return nil
+	if !known && (!startsObject(body) || encoded(r)) {
+		return nil // whatever it is, it names no model that we could read
 	}
 	return x.scan(body, known)
+}
+
+// startsObject reports whether a body may be a JSON object.
+func startsObject(body []byte) bool {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) > 0 && body[0] == '{'
+}
+
+// encoded reports whether the body is compressed or the like.
+func encoded(r *http.Request) bool {
+	e := r.Header.Get("Content-Encoding")
+	return e != "" && !strings.EqualFold(e, "identity")
 }
 
 // scan reads what the gateway needs to know of a body in memory. required says
 // that the path is one where a call without a model cannot be served.
 func (x *exchange) scan(body []byte, required bool) *refusal {
-	if e := x.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+	if encoded(x.r) {
 		return refuse(&llm.Error{
 			Status: http.StatusUnsupportedMediaType, Type: "invalid_request_error", Code: "unsupported_content_encoding",
 			Message: "The gateway reads the model's name in the body and cannot do so in an encoded one; send it without Content-Encoding.",
@@ -243,15 +257,15 @@ func (x *exchange) blameClient(err error) *refusal {
 
 // A stall sets deadlines for a client that stops sending.
 type stall struct {
-	control *http.ResponseController
-	period  time.Duration
-	until   time.Time // the deadline that stands
-	last    time.Time // no deadline is later than this; zero: none
+	writer http.ResponseWriter
+	period time.Duration
+	until  time.Time // the deadline that stands
+	last   time.Time // no deadline is later than this; zero: none
 }
 
-func newStall(w http.ResponseWriter, period time.Duration, ctx interface{ Deadline() (time.Time, bool) }) *stall {
+func newStall(w http.ResponseWriter, period time.Duration, ctx context.Context) stall {
 	last, _ := ctx.Deadline()
-	return &stall{control: http.NewResponseController(w), period: period, last: last}
+	return stall{writer: w, period: period, last: last}
 }
 
 // rearm makes the next read fail when it waits for about period. Most bodies are
@@ -269,13 +283,13 @@ func (s *stall) rearm() {
 		s.until = s.last
 	}
 	// Servers that cannot do it have their own ways, or none.
-	_ = s.control.SetReadDeadline(s.until)
+	_ = http.NewResponseController(s.writer).SetReadDeadline(s.until)
 }
 
 // end takes the deadline away: reading on is how the server notices a client
 // that leaves.
 func (s *stall) end() {
 	if !s.until.IsZero() {
-		_ = s.control.SetReadDeadline(time.Time{})
+		_ = http.NewResponseController(s.writer).SetReadDeadline(time.Time{})
 	}
 }

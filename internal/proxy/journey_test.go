@@ -51,6 +51,8 @@ func TestBodyReachesEngineAsSent(t *testing.T) {
 		"escaped":  {"/v1/embeddings", `{"mod\u0065l":"b\u0061se"}`, `{"mod\u0065l":"target \"1\""}`},
 		"prefixed": {"/team/v1/completions", `{"model":"base"}`, `{"model":"target \"1\""}`},
 		"no model": {"/tokenize", `{"prompt":"x"}`, ""},
+		"a list":   {"/batch", `[{"model":"base"}]`, ""},
+		"no JSON":  {"/batch", `model: base`, ""},
 		"large":    {"/v1/completions", `{"model":"base","prompt":"` + strings.Repeat("lorem ", 200_000) + `"}`, `{"model":"target \"1\"","prompt":"` + strings.Repeat("lorem ", 200_000) + `"}`},
 	}
 	for name, c := range cases {
@@ -163,6 +165,9 @@ func TestBeforeAnySnapshot(t *testing.T) {
 func TestEncodedBodyIsRefused(t *testing.T) {
 	w := newWorld(t, serving(to(pool("a", engine(t, echoing("a"))))))
 	isOpenAIError(t, w.post("/v1/completions", "\x1f\x8b", "Content-Encoding", "gzip"), 415, "Content-Encoding")
+	if e := echoed(t, w.post("/other", "{\x8b", "Content-Encoding", "gzip")); e.Header.Get("Content-Encoding") != "gzip" {
+		t.Error("Content-Encoding was lost")
+	}
 }
 
 func TestModelExcludesPools(t *testing.T) {

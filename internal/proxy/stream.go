@@ -3,7 +3,6 @@ package proxy
 import (
 	"io"
 	"net/http"
-	"time"
 
 	"crossfade.dev/internal/llm"
 )
@@ -14,6 +13,10 @@ const (
 	streamBuffer = 4 << 10
 	bulkBuffer   = 32 << 10
 )
+
+// tokensReported is after how many tokens the reservation hears of them: each time
+// takes a lock that the pool's calls share.
+const tokensReported = 16
 
 // stream passes the body on, each piece as it arrives.
 func (x *exchange) stream() {
@@ -55,7 +58,7 @@ func (x *exchange) pass(p []byte) bool {
 	if x.metered {
 		before := x.tokens
 		x.meter.Observe(p, now)
-		if x.tokens != before {
+		if x.tokens/tokensReported != before/tokensReported {
 			x.decision.Reservation.Tokens(x.tokens)
 		}
 	}
@@ -63,22 +66,8 @@ func (x *exchange) pass(p []byte) bool {
 		x.restored = x.restorer.Rewrite(x.restored[:0], p)
 		p = x.restored
 	}
-	return x.write(p, now)
+	return x.write(p)
 }
-
-func (x *exchange) write(p []byte, now time.Time) bool {
-	if len(p) == 0 {
-		return true
-	}
-	if x.flushing || x.reply.length > bulkBuffer {
-		x.armWrite(now)
-	}
-	n, err := x.w.Write(p)
-	x.visit.Outcome.BytesOut += int64(n)
-	return err == nil && (!x.flushing || x.flush() == nil)
-}
-
-func (x *exchange) flush() error { return http.NewResponseController(x.w).Flush() }
 
 // complete ends an answer that arrived whole.
 func (x *exchange) complete() {
@@ -86,6 +75,7 @@ func (x *exchange) complete() {
 		x.clientLeft()
 		return
 	}
+	x.rearmEnd()
 	h := x.w.Header()
 	for name, values := range x.reply.trailer() {
 		h[http.TrailerPrefix+name] = values
@@ -97,7 +87,7 @@ func (x *exchange) flushRestorer() bool {
 		return true
 	}
 	x.restored = x.restorer.Flush(x.restored[:0])
-	return x.write(x.restored, x.proxy.now())
+	return x.write(x.restored)
 }
 
 // clientLeft ends an exchange whose client takes no more. The engine is told at
@@ -130,5 +120,5 @@ func (x *exchange) breakOff(err error) {
 		event = append(event, "\n\n"...)
 	}
 	event = append(event, no.public.Event()...)
-	x.aborted = !x.write(event, x.proxy.now())
+	x.aborted = !x.write(event)
 }

@@ -405,6 +405,37 @@ func TestStalledClientIsCutOff(t *testing.T) {
 	hasReason(t, v, llm.ReasonClientClosed)
 }
 
+// A stream may be silent for longer than a client may take to read.
+func TestSilenceIsNoStall(t *testing.T) {
+	const short = 50 * time.Millisecond
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			events := make(chan string)
+			w := newWorld(t, serving(to(pool("a", engine(t, sse(events))))), func(o *Options) { o.Timeouts.ClientRead = short })
+			if proto == "HTTP/2" {
+				h2 := &http.Transport{Protocols: &http.Protocols{}}
+				h2.Protocols.SetUnencryptedHTTP2(true)
+				t.Cleanup(h2.CloseIdleConnections)
+				w.client.Transport = h2
+			}
+			resp := w.open(t.Context(), `{"model":"m"}`)
+			for range 2 {
+				events <- token("x")
+				readExactly(t, resp.Body, token("x"))
+				time.Sleep(3 * short)
+			}
+			events <- done
+			readExactly(t, resp.Body, done)
+			time.Sleep(3 * short)
+			close(events)
+			if _, err := resp.Body.Read(make([]byte, 1)); err != io.EOF {
+				t.Error(err)
+			}
+			hasReason(t, w.last(1), llm.ReasonOK)
+		})
+	}
+}
+
 func TestHandlerFaultIsContained(t *testing.T) {
 	w := newWorld(t, serving(to(pool("a", "127.0.0.1:1"))), func(o *Options) {
 		o.Picker = pickFunc(nil)

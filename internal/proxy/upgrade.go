@@ -21,7 +21,7 @@ import (
 // (RFC 9110 §7.8).
 func (x *exchange) asksForUpgrade() bool {
 	h := x.r.Header
-	return x.r.ProtoMajor == 1 && len(h["Upgrade"]) == 1 && strings.EqualFold(h["Upgrade"][0], "websocket") &&
+	return x.r.ProtoMajor == 1 && !hasBody(x.r) && len(h["Upgrade"]) == 1 && strings.EqualFold(h["Upgrade"][0], "websocket") &&
 		httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade") && x.pool.Protocol == routing.HTTP1
 }
 

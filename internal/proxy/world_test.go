@@ -27,6 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds what a test waits for; nothing is expected to take near as long.
 const patience = 20 * time.Second
 
+var noDeadline time.Time
+
 // world is a proxy behind real listeners, with engines that tests make up.
 type world struct {
 	t         testing.TB
