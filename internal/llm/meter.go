@@ -151,7 +151,7 @@ func (m *Meter) walk(p []byte) {
 		case tokenOpen:
 			// An error that is null, as in every good answer of the
 			// Responses API, opens nothing.
-			if m.doc.depth == 2 && m.doc.at(1) == labelError {
+			if m.doc.at(1) == labelError {
 				m.count.Failed = true
 			}
 		case tokenClose:
@@ -206,7 +206,7 @@ func (m *Meter) readText() {
 	if !m.doc.some {
 		return
 	}
-	m.content = m.content || m.stream && m.isContent()
+	m.content = m.content || m.isContent()
 	d, l := m.doc.depth, m.doc.here()
 	if l == labelError && d == 1 {
 		m.count.Failed = true

@@ -3,6 +3,7 @@ package llm
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -30,6 +31,7 @@ func TestScan(t *testing.T) {
 		{"case differs", `{"Model":"a","model":"b","MODEL":"c"}`, Request{Model: "b", HasModel: true}},
 		{"escaped key", `{"mod\u0065l":"a"}`, Request{Model: "a", HasModel: true}},
 		{"long escaped key", `{"` + strings.Repeat(`\u006d`, 200) + `":1,"model":"a"}`, Request{Model: "a", HasModel: true}},
+		{"longest key, escaped", `{"` + escapeAll("max_completion_tokens") + `":7}`, Request{MaxTokens: 7}},
 		{"key with half a pair", `{"model\ud800":1,"model":"a"}`, Request{Model: "a", HasModel: true}},
 		{"escaped name", `{"model":"a\/b\u00e9\ud83d\ude00"}`, Request{Model: "a/bé😀", HasModel: true}},
 		{"name in UTF-8", `{"model":"通义千问"}`, Request{Model: "通义千问", HasModel: true}},
@@ -45,6 +47,9 @@ func TestScan(t *testing.T) {
 		{"limit beyond reason", `{"max_tokens":99999999999999999999999}`, Request{MaxTokens: math.MaxInt32}},
 		{"stream no bool", `{"stream":"true"}`, Request{}},
 		{"unknown key twice", `{"a":1,"a":2}`, Request{}},
+		{"inner members", `{"a":{"b":1,"c":2,"d":[{"e":1,"f":2,"g":3},4,5,[],6,{},7,[8],9]},"model":"m"}`, Request{Model: "m", HasModel: true}},
+		{"longest name, escaped", `{"model":"` + strings.Repeat(`\u0061`, MaxModelLength) + `"}`,
+			Request{Model: strings.Repeat("a", MaxModelLength), HasModel: true}},
 		{"numbers", `{"a":[0,-0,-1,0.5,1e5,1E+5,1.25e-5,-0.0]}`, Request{}},
 		{"words", `{"a":[true,false,null,{},[],"",[[]],{"b":{}}]}`, Request{}},
 		{"deepest", `{"a":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}`, Request{}},
@@ -115,6 +120,7 @@ func TestScanRefuses(t *testing.T) {
 		{"escape of the quote", `{"a":"\'"}`, "byte 6: this escape"},
 		{"bad hex", `{"a":"\u00g0"}`, "byte 6: this escape"},
 		{"not UTF-8", "{\"a\":\"ok \xff\"}", "byte 9: this byte is not UTF-8"},
+		{"not UTF-8 before an escape", "{\"a\":\"\xff\\n\"}", "byte 6: this byte is not UTF-8"},
 		{"overlong", "{\"mod\xc1\xa5l\":\"a\"}", "byte 5: this byte is not UTF-8"},
 		{"surrogate in UTF-8", "{\"a\":\"\xed\xa0\x80\"}", "byte 6: this byte is not UTF-8"},
 		{"character cut", "{\"a\":\"\xe9\x80\"}", "byte 6: this byte is not UTF-8"},
@@ -160,6 +166,23 @@ func TestScanRefuses(t *testing.T) {
 				t.Errorf("Scan(%q) also returns %+v", c.body, r)
 			}
 		})
+	}
+}
+
+// escapeAll returns the text of a JSON string that escapes every character.
+func escapeAll(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		fmt.Fprintf(&b, `\u%04x`, r)
+	}
+	return b.String()
+}
+
+// Appending to the prompt must not write into the body.
+func TestScanClipsPrompt(t *testing.T) {
+	r, err := Scan([]byte(`{"prompt":[1],"model":"a"}`))
+	if err != nil || cap(r.Prompt) != len(r.Prompt) {
+		t.Errorf("%q has room for %d, %v", r.Prompt, cap(r.Prompt), err)
 	}
 }
 

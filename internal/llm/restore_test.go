@@ -36,6 +36,7 @@ var restoreCases = []struct{ name, body, want string }{
 	{"escaped letters", `{"mod\u0065l":"\u0074ravel-helper\/v\u0031"}`, `{"mod\u0065l":"§N"}`},
 	{"escaped otherwise", `{"model":"travel-helper\/v\u0032"}`, `{"model":"travel-helper\/v\u0032"}`},
 	{"twice", `{"model":"§T","model":"§T"}`, `{"model":"§N","model":"§N"}`},
+	{"another first", `{"model":"travel","model":"§T","model":"travel"}`, `{"model":"travel","model":"§N","model":"travel"}`},
 	{"in text", `{"content":"{\"model\":\"§T\"}","model":"§T"}`, `{"content":"{\"model\":\"§T\"}","model":"§N"}`},
 	{"another key", `{"Model":"§T","models":"§T","root":"§T"}`, `{"Model":"§T","models":"§T","root":"§T"}`},
 	{"no string", `{"model":["§T"],"model":{"model":"§T"},"model":1}`, `{"model":["§T"],"model":{"model":"§T"},"model":1}`},
@@ -69,6 +70,7 @@ var restoreCases = []struct{ name, body, want string }{
 	{"a string over two lines", "data: {\"model\":\"travel\ndata: -helper/v1\",\"model\":\"§T\"}\n\n", "data: {\"model\":\"travel\ndata: -helper/v1\",\"model\":\"§T\"}\n\n"},
 	{"not in comments", ": {\"model\":\"§T\"}\nevent: {\"model\":\"§T\"}\ndata: {}\n\n", ": {\"model\":\"§T\"}\nevent: {\"model\":\"§T\"}\ndata: {}\n\n"},
 	{"a broken event and a good one", "data: {\"model\":x\n\ndata: {\"model\":\"§T\"}\n\n", "data: {\"model\":x\n\ndata: {\"model\":\"§N\"}\n\n"},
+	{"a broken value and a string", "data: {\"model\":]\n\ndata: \"§T\"\n\n", "data: {\"model\":]\n\ndata: \"§T\"\n\n"},
 	{"an unfinished string and a good event", "data: {\"model\":\"travel\n\ndata: {\"model\":\"§T\"}\n\n", "data: {\"model\":\"travel\n\ndata: {\"model\":\"§N\"}\n\n"},
 	{"last event cut off", "data: {\"model\":\"§T\"", "data: {\"model\":\"§N\""},
 }
@@ -114,10 +116,19 @@ func TestNameRestorerHoldsLittle(t *testing.T) {
 			}
 		}
 	}
-	long := `{"model":"` + strings.Repeat("travel-helper/v1", 1000)
-	n := NewNameRestorer(testTarget, testName)
-	if out := n.Rewrite(nil, []byte(long)); string(out) != long {
-		t.Errorf("%d of %d bytes wait", len(long)-len(out), len(long))
+	for _, long := range []string{
+		`{"model":"` + strings.Repeat("travel-helper/v1", 100),
+		`{"model":"travel` + "\n" + strings.Repeat("-", 100),
+		`{"model":"travel\x` + strings.Repeat("-", 100),
+	} {
+		n := NewNameRestorer(testTarget, testName)
+		var out []byte
+		for _, p := range cut([]byte(long), 0) {
+			out = n.Rewrite(out, p)
+		}
+		if string(out) != long {
+			t.Errorf("%d of %d bytes wait", len(long)-len(out), len(long))
+		}
 	}
 }
 

@@ -22,8 +22,9 @@ type walker struct {
 	// before the first key. Depths beyond the array are not labelled.
 	path [pathDepth + 1]label
 
-	// keep is how many bytes of text of the next value to keep; 0 at all
-	// other times. A value kept is announced by tokenText at its start.
+	// keep is how many bytes of text of the next value to keep, 0 but for
+	// the value of a key that was named so. A string that is kept is
+	// announced by tokenText at its start.
 	keep int
 	kept bool   // text is being kept
 	text []byte // what the current or last string or number says, decoded
@@ -78,7 +79,7 @@ const (
 
 // reset makes the walker ready for another document. Room for text stays.
 func (w *walker) reset() {
-	w.state, w.depth, w.keep, w.path[0] = walkValue, 0, 0, 0
+	w.state, w.depth, w.keep = walkValue, 0, 0
 }
 
 // here returns the label of the value the walker stands in or after.
@@ -233,7 +234,6 @@ func (w *walker) close() token {
 
 // endValue says what may follow the value that just ended.
 func (w *walker) endValue() {
-	w.keep = 0
 	w.state = walkAfter
 	if w.depth == 0 {
 		w.state = walkDone
@@ -273,16 +273,13 @@ func (w *walker) readWord(p []byte) (n int) {
 		w.endValue()
 		return len(w.word)
 	}
-	for n < len(p) && w.word != "" {
+	for n < len(p) {
 		if p[n] != w.word[0] {
 			w.state = walkBroken
 			return n
 		}
 		w.word = w.word[1:]
 		n++
-	}
-	if w.word == "" {
-		w.endValue()
 	}
 	return n
 }

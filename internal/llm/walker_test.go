@@ -68,13 +68,41 @@ func TestWalkerText(t *testing.T) {
 
 // Half a pair is no text, so nothing may be taken to equal it.
 func TestWalkerHalfPairs(t *testing.T) {
-	for _, raw := range []string{`"\ud800"`, `"\udc00"`, `"\ud800x"`, `"\ud800\n"`, `"\ud800\ud800\udc00"`, `"\ud800\u0041"`} {
+	for _, raw := range []string{`"\ud800"`, `"\udc00"`, `"\ud800x"`, `"\ud800\n"`, `"\ud800\ud800\udc00"`, `"\ud800\u0041"`, `"\ud800x\udc00"`} {
 		doc := []byte(`{"a":` + raw + `}`)
 		for i := range len(doc) + 1 {
 			told, complete := walkAll(t, [][]byte{doc[:i], doc[i:]})
 			if !complete || !strings.Contains(told[2], "true true at") {
 				t.Errorf("%s cut at %d: told %q", doc, i, told)
 			}
+		}
+	}
+}
+
+// TestWalkerReset requires that nothing of a document that broke off reaches
+// the next one.
+func TestWalkerReset(t *testing.T) {
+	for _, before := range []string{`{"a":"\ud83d`, `{"\ud83d`, `{"a":`, `[[[`, `{"a":1`, `{"a":tr`} {
+		var w walker
+		last := func(doc string) (t token) {
+			for p := []byte(doc); len(p) > 0; {
+				n, tok := w.next(p)
+				if p, t = p[n:], tok; tok == tokenKey {
+					w.name(1, 100)
+				}
+			}
+			return t
+		}
+		last(before)
+		w.reset()
+		if tok := last(`"\ude00"`); tok != tokenString || len(w.text) > 0 || w.state != walkDone {
+			t.Errorf("after %s: %v, kept %q", before, tok, w.text)
+		}
+		w.reset()
+		last(before)
+		w.reset()
+		if tok := last(`{"\ude00"`); tok != tokenKey || !w.cut {
+			t.Errorf("after %s: %v %q", before, tok, w.text)
 		}
 	}
 }
