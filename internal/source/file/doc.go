@@ -6,8 +6,9 @@
 //  1. walk.go finds the files: paths in the order given, folders recursively and
 //     in lexical order. Names that start with a dot are skipped; links are
 //     followed, each file and folder once.
-//  2. scan.go reads the files that changed since the last time. A file that does
-//     not parse, or cannot be read, keeps its last good content.
+//  2. scan.go reads the files that changed since the last time, once they have been
+//     left alone for a moment. A file that does not parse, or cannot be read, keeps
+//     its last good content.
 //  3. split.go cuts a file into documents and yaml.go turns each into a JSON
 //     value, the way kubectl does (YAML 1.1 scalars, the last of two equal keys).
 //  4. decode.go finds the kind of each document and checks its metadata. custom.go

@@ -127,8 +127,10 @@ func wrongType(want, got string) (message, remedy string) {
 		remedy = "start each item with a dash"
 	case want == "object":
 		remedy = "write its fields below it, indented"
+	case got == "string" && want == "boolean":
+		remedy = "write true or false, without quotes"
 	case got == "string":
-		remedy = "write it without quotes"
+		remedy = "write a number, without quotes"
 	default:
 		remedy = "write a single value"
 	}

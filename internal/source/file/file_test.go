@@ -285,6 +285,42 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
+// Objects beyond the limit are left out, which is told once.
+func TestManyObjects(t *testing.T) {
+	c := &contents{path: "a.yaml"}
+	for i := range maxObjects + 10 {
+		l := newLines(c.path, chunk{line: i + 1})
+		c.documents = append(c.documents, &document{place: l.at(""), lines: l, ref: translate.ObjectRef{Kind: "Other", Name: "o"}})
+	}
+	u, _ := merge([]input{{contents: c}}, nil)
+	if len(u.Problems) != 2 || u.Problems[0].Origin != "a.yaml:20001" || !strings.Contains(u.Problems[1].Message, "with 19999 more") {
+		t.Errorf("problems: %v", u.Problems)
+	}
+}
+
+// So are pods.
+func TestManyPods(t *testing.T) {
+	dir := t.TempDir()
+	for i := range maxPods/maxReplicas + 1 {
+		write(t, dir, fmt.Sprintf("%02d.yaml", i), fmt.Sprintf(`
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: s%d}
+spec:
+  replicas: %d
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}}
+`, i, maxReplicas))
+	}
+	u := load(t, dir)
+	if n := len(u.Resources.Pods); n != maxPods {
+		t.Errorf("%d pods, want %d", n, maxPods)
+	}
+	if len(u.Problems) != 1 || u.Problems[0].Ref.Name != "s16" || u.Problems[0].Field != "spec.replicas" {
+		t.Errorf("problems: %v", u.Problems)
+	}
+}
+
 // Windows line ends and a byte order mark are no obstacles, and lines are counted
 // all the same.
 func TestLineEnds(t *testing.T) {

@@ -104,6 +104,7 @@ func (m *merger) register(d *document) {
 	m.count++
 	switch {
 	case m.count > maxObjects:
+		m.refuse(d)
 		return
 	case d.unknown():
 		m.unknown[groupKind(d)]++
@@ -118,6 +119,14 @@ func (m *merger) register(d *document) {
 		m.twice[d] = c.last()
 	}
 	c.documents = append(c.documents, d)
+}
+
+// refuse reports, once, that d and what follows is too much.
+func (m *merger) refuse(d *document) {
+	if m.count == maxObjects+1 {
+		m.problems = append(m.problems, fileProblem(d.place, fmt.Sprintf("objects from here on are left out: there are more than %d", maxObjects),
+			"name folders that hold only what belongs together"))
+	}
 }
 
 func groupKind(d *document) translate.ObjectRef {
@@ -284,13 +293,23 @@ func (m *merger) explainUnknown(d *document) {
 	if n > 1 {
 		message += fmt.Sprintf(", with %d more of its kind", n-1)
 	}
-	remedy := "nothing, if it is meant for another program"
-	if k := namesake(kind.Kind); k != nil {
-		remedy = "did you mean apiVersion: " + k.apiVersion() + "?"
-	} else if near := nearest(kind.Kind, kindsOf(kind.Group)); near != "" {
-		remedy = "did you mean kind: " + near + "?"
+	m.add(d, report{translate.Warning, "", message, unknownRemedy(kind)})
+}
+
+// unknownRemedy says what a kind that is not read was probably meant to be.
+func unknownRemedy(kind translate.ObjectRef) string {
+	const leave = "nothing, if it is meant for another program"
+	ours := kindsOf(kind.Group)
+	near := nearest(kind.Kind, ours)
+	switch same := namesake(kind.Kind); {
+	case same != nil && len(ours) > 0:
+		return "did you mean apiVersion: " + same.apiVersion() + "?"
+	case same != nil:
+		return leave + "; for Crossfade use apiVersion: " + same.apiVersion()
+	case near != "":
+		return "did you mean kind: " + near + "?"
 	}
-	m.add(d, report{translate.Warning, "", message, remedy})
+	return leave
 }
 
 // capProblems bounds a list of problems.
