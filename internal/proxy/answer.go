@@ -143,7 +143,8 @@ func (x *exchange) reason() string {
 		return llm.ReasonUpstreamRejected
 	case x.events && o.Report.Failed:
 		return llm.ReasonUpstreamStreamError
-	case x.events && x.pool.Inference && !o.Report.Done:
+	case x.events && x.request.HasModel && x.pool.Inference && !o.Report.Done:
+		// Streams of model calls have a last event; others may end as they like.
 		return llm.ReasonUpstreamTruncated
 	}
 	return llm.ReasonOK

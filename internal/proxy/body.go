@@ -199,7 +199,7 @@ func (x *exchange) fill(limit int64) error {
 	for {
 		b := *x.body.buffer
 		if len(b) == cap(b) {
-			if no := x.grow(int64(2 * cap(b))); no != nil {
+			if no := x.grow(x.nextSize(int64(cap(b)))); no != nil {
 				return errNoMemory
 			}
 			b = *x.body.buffer
@@ -214,6 +214,15 @@ func (x *exchange) fill(limit int64) error {
 			return err
 		}
 	}
+}
+
+// nextSize is what a full buffer grows to: twice as much, or what the body is known
+// to need together with a byte in which to find its end.
+func (x *exchange) nextSize(full int64) int64 {
+	if length := x.r.ContentLength; length >= full {
+		return min(2*full, length+1)
+	}
+	return 2 * full
 }
 
 // grow moves the body into a buffer of at least n bytes.

@@ -50,10 +50,10 @@ func clientGone() *refusal {
 }
 
 // write sends the refusal. w must not have been written to.
-func (no *refusal) write(w http.ResponseWriter) (n int) {
+func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
 	h := w.Header()
 	clear(h)
-	if no.closing {
+	if closing {
 		h["Connection"] = []string{"close"}
 	}
 	if no.gone {

@@ -148,7 +148,9 @@ func (x *exchange) refuse(no *refusal) {
 	o.Status, o.Reason = no.public.Status, no.reason
 	x.wrote = true
 	x.leaveBody()
-	o.BytesOut += int64(no.write(x.w))
+	// HTTP/2 frames its requests itself, and a connection carries many.
+	closing := no.closing && x.r.ProtoMajor == 1
+	o.BytesOut += int64(no.write(x.w, closing))
 }
 
 // began tells the Observer, once.

@@ -46,6 +46,8 @@ const done = "data: [DONE]\n\n"
 // open starts a streamed call and returns its answer.
 func (w *world) open(ctx context.Context, body string) *http.Response {
 	w.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	w.t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url("/v1/chat/completions"), strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
