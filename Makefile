@@ -46,7 +46,7 @@ clients: build ## the official OpenAI clients against the gateway
 fuzz: ## every fuzz target for FUZZ (30s) each
 	@for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
-	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) -fuzzminimizetime 5x $$pkg || exit 1; \
 	  done; \
 	done
 
@@ -55,7 +55,7 @@ bench: build ## CPU per request and more, beside nginx and haproxy
 	$(GO) run ./bench
 
 golden: ## rewrite the expected results of golden tests; read the difference before committing
-	$(GO) test ./internal/... ./cmd/... -update
+	$(GO) test $$(grep -rl 'flag.Bool("update"' --include='*_test.go' . | xargs -n1 dirname | sort -u) -update
 
 generate: ## rebuild what is generated from other modules
 	$(GO) generate ./...
