@@ -55,7 +55,7 @@ bench: build ## CPU per request and more, beside nginx and haproxy
 	$(GO) run ./bench
 
 golden: ## rewrite the expected results of golden tests; read the difference before committing
-	$(GO) test $$(grep -rl 'flag.Bool("update"' --include='*_test.go' . | xargs -n1 dirname | sort -u) -update
+	$(GO) test $$(grep -rl '"update", false' --include='*_test.go' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 generate: ## rebuild what is generated from other modules
 	$(GO) generate ./...
