@@ -157,6 +157,7 @@ func TestMeterTolerates(t *testing.T) {
 			Report{Usage: Usage{PromptTokens: 100, Known: true}, Done: true}},
 		{"nested model first", "application/json", `{"a":{"model":"a"},"model":"b","b":{"model":"c"}}`, Report{Model: "b", Done: true}},
 		{"choices of odd shape", "text/event-stream", `data: {"choices":[{"text":""},["x"],"y",{"text":["z"],"index":"0"}]}` + "\n\n", Report{Events: 1}},
+		{"a string after a delta", "text/event-stream", "data: {\"delta\":1}\n\ndata: \"x\"\n\n", Report{Events: 2}},
 		{"both dialects", "application/json", `{"usage":{"prompt_tokens":100,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":50},"cache_read_input_tokens":50}}`,
 			Report{Usage: Usage{PromptTokens: 100, CompletionTokens: 1, CachedTokens: 50, Known: true}, Tokens: 1, Done: true}},
 		{"name too long", "application/json", `{"model":"` + strings.Repeat("a", MaxModelLength+1) + `"}`, Report{Done: true}},

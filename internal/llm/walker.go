@@ -85,9 +85,10 @@ func (w *walker) reset() {
 // here returns the label of the value the walker stands in or after.
 func (w *walker) here() label { return w.at(w.depth) }
 
-// at returns the label at one depth of the path.
+// at returns the label at one depth of the path, 0 beyond its end: what is
+// written there is left over from containers that are closed.
 func (w *walker) at(depth int) label {
-	if depth > pathDepth {
+	if depth > min(w.depth, pathDepth) {
 		return 0
 	}
 	return w.path[depth]
