@@ -71,7 +71,7 @@ func TestWrongAnswersAreCounted(t *testing.T) {
 		"model not rewritten":           {true, serveGroup(0, askedModel), "not an answer of the engine"},
 		"rewritten for the other group": {true, serveGroup(0, modelB), "not an answer of the engine"},
 		"rewritten unasked":             {false, serveGroup(0, modelA), "not an answer of the engine"},
-		"an error":                      {false, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 503) }, "status 503"},
+		"an error":                      {false, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }, "status 503"},
 		"a broken connection":           {false, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "connection closed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,7 +84,7 @@ func (f simFlags) config(args []string) (sim.Config, error) {
 	}
 	if len(args) == 0 {
 		if f.model == "" {
-			return sim.Config{}, errors.New("no model: give --model NAME, or -- vllm serve NAME ...")
+			return sim.Config{}, errors.New(`no model: give --model NAME, or -- and a "vllm serve NAME" command`)
 		}
 		args = []string{"vllm", "serve", "--model", f.model}
 		if len(f.served) > 0 {
@@ -101,7 +101,7 @@ func (f simFlags) config(args []string) (sim.Config, error) {
 		return sim.Config{}, err
 	}
 	if !ok {
-		return sim.Config{}, fmt.Errorf("%q is no server that can be imitated: want vllm serve MODEL ...", strings.Join(args, " "))
+		return sim.Config{}, fmt.Errorf(`%q is no server that can be imitated: want a "vllm serve MODEL" command`, strings.Join(args, " "))
 	}
 	cfg.Profile = profile
 	return cfg, nil

@@ -60,7 +60,7 @@ func NewUp(cfg Config) (*Up, error) {
 	u.metrics = admin.NewMetrics(u.registry)
 	u.fleet = newFleet(sim.Options{Speed: cfg.SimSpeed, Seed: cfg.SimSeed, Logger: cfg.Log}, cfg.Log)
 	u.models = &reportedModels{byAddress: map[string][]string{}, changed: u.ring}
-	u.scheduler = scheduling.New(scheduling.Options{})
+	u.scheduler = scheduling.New(scheduling.Options{StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval)})
 	u.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: u.scheduler.Observe,
