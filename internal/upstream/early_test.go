@@ -43,6 +43,13 @@ func TestEarlyAnswer(t *testing.T) {
 				if resp.Status != 413 || got != "too long" {
 					t.Errorf("status %d body %q", resp.Status, got)
 				}
+				select {
+				case <-resp.sender.done:
+				default:
+					if req.Stream == nil {
+						t.Error("the body is still in use")
+					}
+				}
 				if n := idleConns(c, addr); n != 0 {
 					t.Errorf("%d connections kept with half a request on them", n)
 				}

@@ -201,6 +201,20 @@ func TestGoodResponses(t *testing.T) {
 	}
 }
 
+// TestBytesBehindDirectRead: as above, but found by a read that went straight to the caller.
+func TestBytesBehindDirectRead(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"
+	for body, want := range map[string]int{"a": 1, "aHTTP/1.1 200 OK": 0} {
+		c := scripted(t, head+body, len(head))
+		if _, got := fetch(t, c, "m:1", get("/")); got != "a" {
+			t.Errorf("body %q", got)
+		}
+		if n := idleConns(c, "m:1"); n != want {
+			t.Errorf("%d connections kept after %q", n, body)
+		}
+	}
+}
+
 func TestTrailer(t *testing.T) {
 	const script = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n" +
 		"1\r\na\r\n0\r\nX-Sum: 1\r\ncontent-length: 3\r\nHost: x\r\nx-sum: 2\r\n\r\n"
