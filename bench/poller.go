@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -45,12 +46,45 @@ func (p *poller) want(fd, id int, output bool) error {
 	return syscall.EpollCtl(p.epfd, syscall.EPOLL_CTL_MOD, fd, &ev)
 }
 
+// spin is how long wait looks again and again before it sleeps. A sleeping reader has
+// to be woken by the proxy's write, with an interrupt to another processor that in a
+// virtual machine costs more than the write itself, and a slow proxy, whose readers
+// sleep more, would pay it more often than a fast one.
+const spin = 500 * time.Microsecond
+
 // wait returns the descriptors that are ready, none when d has passed. The result
 // is good until the next call.
 func (p *poller) wait(d time.Duration) ([]syscall.EpollEvent, error) {
-	ts := syscall.NsecToTimespec(max(int64(d), 0))
-	n, _, errno := syscall.Syscall6(sysEpollPwait2, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events[0])),
-		uintptr(len(p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	for start := time.Now(); ; {
+		ready, err := p.ready(0)
+		if len(ready) > 0 || err != nil {
+			return ready, err
+		}
+		waited := time.Since(start)
+		if waited >= d {
+			return nil, nil
+		}
+		if waited >= spin {
+			return p.ready(d - waited)
+		}
+		// Load and engine share a processor: the other one may have work.
+		syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+		runtime.Gosched()
+	}
+}
+
+// ready sleeps for at most d.
+func (p *poller) ready(d time.Duration) ([]syscall.EpollEvent, error) {
+	ts := syscall.NsecToTimespec(int64(d))
+	var n uintptr
+	var errno syscall.Errno
+	if d == 0 { // returns at once: the runtime need not know
+		n, _, errno = syscall.RawSyscall6(sysEpollPwait2, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events[0])),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	} else {
+		n, _, errno = syscall.Syscall6(sysEpollPwait2, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events[0])),
+			uintptr(len(p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	}
 	if errno == syscall.EINTR {
 		return nil, nil
 	}
