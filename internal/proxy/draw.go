@@ -35,13 +35,7 @@ func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
 	if all == nil || all.Total() == 0 {
 		return nil, refuse(llm.Internal("The route has no backend with a weight above 0."), llm.ReasonRouteInvalid)
 	}
-	split := all
-	if model != "" {
-		split = x.rule.Split(model)
-		if split == nil && len(x.rule.Excluded(model)) == 0 {
-			split = all // no pool at all behind the weights, so the model is not to blame
-		}
-	}
+	split := x.rule.Split(model)
 	if split == nil {
 		return nil, refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
 	}

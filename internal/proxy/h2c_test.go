@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/routing"
@@ -98,4 +100,36 @@ func TestH2CUpload(t *testing.T) {
 	if a := w.send(w.request(http.MethodPut, "/file", bytes.NewReader(body))); a.body != "true <nil> 500000" {
 		t.Errorf("engine says %q", a.body)
 	}
+}
+
+// slowBody brings a byte every now and then.
+type slowBody struct{ every time.Duration }
+
+func (b slowBody) Read(p []byte) (int, error) {
+	time.Sleep(b.every)
+	return 1, nil
+}
+
+func (slowBody) Close() error { return nil }
+
+func TestH2CIdleTimeCountsFromTheLastRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, watch := newWatch(t.Context(), time.Second, errFirstByte)
+		time.Sleep(900 * time.Millisecond)
+		watch.expect(time.Second, errStreamIdle)
+		r := &h2cResponse{Response: &http.Response{Body: slowBody{900 * time.Millisecond}}, loan: &loan{}, watch: watch}
+		for range 5 {
+			r.Read(make([]byte, 1))
+		}
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Fatalf("cancelled early: %v", watch.cause())
+		}
+		time.Sleep(1001 * time.Millisecond)
+		synctest.Wait()
+		if watch.cause() != errStreamIdle {
+			t.Errorf("cause is %v", watch.cause())
+		}
+		r.Close()
+	})
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -97,6 +98,34 @@ func TestHeaderFilters(t *testing.T) {
 			a.header.Get("X-Backend") != "a" || a.header.Get("X-Hop") != "" {
 			t.Errorf("client got %v", a.header)
 		}
+	}
+}
+
+// Exchanges are used again: one client's fields must never show up in another's
+// request.
+func TestHeadersDoNotOutliveTheirRequest(t *testing.T) {
+	w := newWorld(t, serving(to(service("a", engine(t, echoing("a"))))))
+	for i := range 20 {
+		w.get("/", "Authorization", "secret", "X-First", "1")
+		if e := echoed(t, w.get("/", "X-Second", "2")); e.Header.Get("Authorization") != "" || e.Header.Get("X-First") != "" {
+			t.Fatalf("after %d requests the engine got %v", 2*i+2, e.Header)
+		}
+	}
+}
+
+// Filters that add a value must not write into the client's header, whatever room
+// its slices have.
+func TestFiltersLeaveTheClientsHeaderAlone(t *testing.T) {
+	rule := to(service("a", engine(t, echoing("a"))))
+	rule.Filters.RequestHeaders = &routing.HeaderChange{Add: []routing.HeaderField{{Name: "X-Add", Value: "rule"}}}
+	w := newWorld(t, serving(rule))
+	values := append(make([]string, 0, 4), "client")
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header["X-Add"] = values
+	seen := httptest.NewRecorder()
+	w.proxy.Handler(80).ServeHTTP(seen, r)
+	if seen.Code != 200 || values[:2][1] != "" {
+		t.Errorf("answer is %d, the client's values are now %q", seen.Code, values[:2])
 	}
 }
 

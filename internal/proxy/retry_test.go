@@ -136,5 +136,12 @@ func TestServicesRepeatOnlyWhatIsSafe(t *testing.T) {
 		if a := w.send(w.request(c.method, "/x", body)); a.status != c.status {
 			t.Errorf("%s %q: answer is %d %s, want %d", c.method, c.body, a.status, a.body, c.status)
 		}
+		retries := 0
+		if c.status == 200 {
+			retries = 1
+		}
+		if got := w.last(1).Outcome.Retries; got != retries {
+			t.Errorf("%s %q: %d retries, want %d", c.method, c.body, got, retries)
+		}
 	}
 }
