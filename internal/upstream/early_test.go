@@ -2,12 +2,15 @@ package upstream
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // tooLarge answers from the head of the request alone.
@@ -42,13 +45,6 @@ func TestEarlyAnswer(t *testing.T) {
 				resp, got := fetch(t, c, addr, req)
 				if resp.Status != 413 || got != "too long" {
 					t.Errorf("status %d body %q", resp.Status, got)
-				}
-				select {
-				case <-resp.sender.done:
-				default:
-					if req.Stream == nil {
-						t.Error("the body is still in use")
-					}
 				}
 				if n := idleConns(c, addr); n != 0 {
 					t.Errorf("%d connections kept with half a request on them", n)
@@ -119,3 +115,41 @@ func TestSourceFails(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// lateWriter is a connection whose failing writes take their time to return.
+type lateWriter struct{ net.Conn }
+
+func (w lateWriter) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		time.Sleep(time.Second)
+	}
+	return n, err
+}
+
+// TestBodyIsLetGo: once the response is closed nobody reads the caller's body any more, even if
+// it was still being written.
+func TestBodyIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				readHead(theirs)
+				io.WriteString(theirs, tooLarge)
+			}()
+			return lateWriter{ours}, nil
+		}})
+		defer c.Close()
+		resp, err := c.Do(t.Context(), "m:1", post(strings.Repeat("x", 1<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Close()
+		select {
+		case <-resp.sender.done:
+		default:
+			t.Error("the body is still in use")
+			<-resp.sender.done
+		}
+	})
+}
