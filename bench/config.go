@@ -28,6 +28,7 @@ func allParts() []string {
 type config struct {
 	targets, parts []string
 	crossfade      string // path of the program
+	baseline       string // path of another build of it, or empty
 	rounds         int
 	endpoints      int // engines per group
 	proxyCPU       int
@@ -58,7 +59,7 @@ func defaultConfig() config {
 		streams: 100, every: 10 * time.Millisecond, streamTime: 3 * time.Second,
 		idleStreams: 2000, effects: 20,
 	}
-	for _, t := range knownTargets("") {
+	for _, t := range knownTargets("", "") {
 		c.targets = append(c.targets, t.name)
 	}
 	if runtime.NumCPU() < 2 {
@@ -76,7 +77,7 @@ func (c *config) validate() error {
 		}
 	}
 	var names []string
-	for _, t := range knownTargets("") {
+	for _, t := range knownTargets("", "") {
 		names = append(names, t.name)
 	}
 	for _, t := range c.targets {

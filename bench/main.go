@@ -63,6 +63,7 @@ func (c *config) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&c.targets, "targets", c.targets, "what to measure")
 	f.StringSliceVar(&c.parts, "parts", c.parts, "which parts to run")
 	f.StringVar(&c.crossfade, "crossfade", c.crossfade, "`path` of the crossfade program")
+	f.StringVar(&c.baseline, "baseline", c.baseline, "`path` of another build of crossfade, to measure beside it")
 	f.IntVar(&c.rounds, "rounds", c.rounds, "how often targets take turns")
 	f.IntVar(&c.endpoints, "endpoints", c.endpoints, "engines in each of the two groups")
 	f.IntVar(&c.proxyCPU, "proxy-cpu", c.proxyCPU, "`processor` of the targets; -1 lets the system choose")

@@ -139,8 +139,8 @@ func (r *run) startEngine() (*process, error) {
 // startTargets starts what was asked for. A program that is not there is named and
 // left out: its ratios are then missing from the table.
 func (r *run) startTargets(ctx context.Context) error {
-	for _, t := range knownTargets(r.crossfade) {
-		if !slices.Contains(r.config.targets, t.name) {
+	for _, t := range knownTargets(r.crossfade, r.baseline) {
+		if t.name != "baseline" && !slices.Contains(r.config.targets, t.name) {
 			continue
 		}
 		err := t.start(ctx, r.dir, r.proxyCPU, r.engines)

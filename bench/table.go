@@ -99,7 +99,7 @@ func (r *run) requestRows(t *tableText) {
 // costRows adds a measure and its ratios to the peers that are there.
 func (r *run) costRows(t *tableText, name string, of func(*figures) []float64) {
 	r.row(t, name, func(f *figures) string { return spreadText(of(f), 1) })
-	for _, peer := range []string{"haproxy", "nginx"} {
+	for _, peer := range []string{"haproxy", "nginx", "baseline"} {
 		if p := r.figures[peer]; p != nil {
 			r.row(t, "× "+peer, func(f *figures) string {
 				return fmt.Sprintf("%.2f", spreadOf(ratios(of(f), of(p))).median)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -107,14 +108,22 @@ func (t *target) title() string {
 	return t.name
 }
 
-// knownTargets lists every target, in the order of the table's columns.
-func knownTargets(crossfade string) []*target {
-	return []*target{
-		{name: "crossfade", rewrites: true, prepare: func(dir, addr string, e engineAddresses) ([]string, error) {
-			return prepareCrossfade(crossfade, dir, addr, e)
-		}},
+// knownTargets lists every target, in the order of the table's columns. With baseline
+// set, that other build of Crossfade is one too.
+func knownTargets(crossfade, baseline string) []*target {
+	ours := func(name, program string) *target {
+		return &target{name: name, rewrites: true, prepare: func(dir, addr string, e engineAddresses) ([]string, error) {
+			return prepareCrossfade(program, dir, addr, e)
+		}}
+	}
+	list := []*target{
+		ours("crossfade", crossfade),
 		{name: "nginx", prepare: prepareNginx, version: []string{"nginx", "-v"}},
 		{name: "haproxy", prepare: prepareHaproxy, version: []string{"haproxy", "-v"}},
 		{name: "reverseproxy", prepare: prepareReverse},
 	}
+	if baseline != "" {
+		list = slices.Insert(list, 1, ours("baseline", baseline))
+	}
+	return list
 }
