@@ -4,8 +4,8 @@
 // A request crosses these steps, each in the file of its name:
 //
 //  1. listeners.go accepts the connection on a port of the Snapshot; tls.go
-//     chooses its certificate by SNI, and guard.go refuses what net/http's server
-//     would frame leniently. From here on everything is an ordinary http.Handler
+//     chooses its certificate by SNI, and guard.go with framing.go finds what
+//     net/http's server would frame leniently. From here on everything is an ordinary http.Handler
 //     that knows nothing of the server in front of it.
 //  2. exchange.go loads the Snapshot, once: the request lives and dies with it.
 //     Its serve method is the table of contents of all that follows.
@@ -23,8 +23,9 @@
 //     another endpoint when one fails (retry.go).
 //  9. answer.go writes the head, stream.go the bytes: each read is metered, given
 //     the client's model name back if it has to be (NameRestorer), and flushed.
-//     upgrade.go joins two connections when both sides switch protocols.
-//  10. outcome.go closes the books: one Outcome goes to the Observer.
+//     clientwrite.go bounds the wait for clients that do not read; upgrade.go joins
+//     two connections when both sides switch protocols.
+//  10. exchange.go closes the books: one Outcome goes to the Observer.
 //
 // Errors travel as refusals (errors.go), each a public answer and a reason; only
 // exchange.go writes them. After the first byte there is no way back: an event
