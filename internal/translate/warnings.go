@@ -21,6 +21,9 @@ func (b *build) warn() {
 		}
 	}
 	for _, p := range b.pools {
+		if len(p.parents) == 0 && b.opts.Cluster {
+			continue // perhaps another controller's
+		}
 		b.warnOfPods(p)
 		b.warnOfTargets(p)
 		if len(p.parents) == 0 && b.everyClassIsOurs() {
