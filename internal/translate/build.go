@@ -50,9 +50,12 @@ func (b *build) report(s Severity, ref ObjectRef, field, message, remedy string)
 	b.problems = append(b.problems, Problem{Severity: s, Ref: ref, Field: field, Message: message, Remedy: remedy})
 }
 
-// everyClassIsOurs says that no other controller shares the objects, so that
-// whatever nobody serves is worth a word.
+// everyClassIsOurs says that no other controller shares the objects, or that
+// which Gateway is served was decided before.
 func (b *build) everyClassIsOurs() bool { return len(b.opts.Controllers) == 0 }
+
+// alone says that whatever nobody serves is worth a word, for nobody else will.
+func (b *build) alone() bool { return b.everyClassIsOurs() && b.opts.Only.Name == "" }
 
 func (b *build) result() *Result {
 	slices.SortStableFunc(b.statuses, func(x, y Status) int { return CompareRefs(x.Ref, y.Ref) })

@@ -44,7 +44,7 @@ func (b *build) translateGateways() {
 			// A data plane was made for this Gateway; that its class is gone is
 			// no reason to stop serving.
 			c = &class{controller: b.opts.Controller, accepted: true}
-		case !known && b.everyClassIsOurs():
+		case !known && b.alone():
 			b.orphan(o, ref)
 			continue
 		case !known:

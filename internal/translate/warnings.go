@@ -26,7 +26,7 @@ func (b *build) warn() {
 		}
 		b.warnOfPods(p)
 		b.warnOfTargets(p)
-		if len(p.parents) == 0 && b.everyClassIsOurs() {
+		if len(p.parents) == 0 && b.alone() {
 			b.report(Warning, p.ref, "", "no HTTPRoute leads to the pool"+unreachable(p), "name it in a backendRef of an HTTPRoute")
 		}
 	}
