@@ -41,6 +41,8 @@ type apiServer struct {
 	wrote func(string)
 	// writeFault answers a write, 0 is none.
 	writeFault func(what string) int
+	// pruned is a field that every write loses.
+	pruned string
 }
 
 type event struct {
@@ -477,6 +479,9 @@ func (s *apiServer) change(w http.ResponseWriter, r *http.Request, verb, what st
 		reply(w, http.StatusOK, old)
 		return
 	}
+	if s.pruned != "" {
+		prune(body, s.pruned)
+	}
 	next := body
 	if old != nil {
 		if rv, _ := body["metadata"].(map[string]any)["resourceVersion"].(string); rv != "" && rv != old["metadata"].(map[string]any)["resourceVersion"] {
@@ -508,4 +513,19 @@ func merge(into, patch map[string]any) map[string]any {
 		}
 	}
 	return into
+}
+
+// prune removes a field everywhere, as from a schema that does not have it.
+func prune(v any, field string) {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, field)
+		for _, part := range v {
+			prune(part, field)
+		}
+	case []any:
+		for _, part := range v {
+			prune(part, field)
+		}
+	}
 }

@@ -15,9 +15,8 @@ import (
 // where we write it: nothing else reads it.
 func (s *store) decode(o *unstructured.Unstructured) *entry {
 	e := &entry{}
-	status, _ := o.Object["status"].(map[string]any)
 	if s.kind.status && s.source.options.Statuses {
-		e.live = &live{uid: o.GetUID(), resourceVersion: o.GetResourceVersion(), version: s.version, status: status}
+		e.live = liveOf(o, s.version)
 	}
 	name := nameOf(o)
 	delete(o.Object, "status")

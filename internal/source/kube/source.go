@@ -67,9 +67,9 @@ type Source struct {
 	// discovered says that served is known, or known not to be told (nil).
 	discovered bool
 	served     *discovery
-	absent     map[schema.GroupKind]bool // kinds that were said to be absent
-	outage     bool                      // that was said
-	listeners  []func([]translate.ObjectRef)
+	absent     map[schema.GroupKind]bool   // kinds that were said to be absent
+	outage     bool                        // that was said
+	listener   func([]translate.ObjectRef) // see onStatus
 }
 
 var _ source.Source = (*Source)(nil)
@@ -156,15 +156,13 @@ func settle(ctx context.Context, rings <-chan struct{}, quiet, longest time.Dura
 func (s *Source) noticed(changed bool, judged []translate.ObjectRef) {
 	s.mu.Lock()
 	s.dirty = s.dirty || changed
-	listeners := s.listeners
+	tell := s.listener
 	s.mu.Unlock()
 	if changed {
 		ring(s.rings)
 	}
-	if len(judged) > 0 {
-		for _, tell := range listeners {
-			tell(judged)
-		}
+	if len(judged) > 0 && tell != nil {
+		tell(judged)
 	}
 }
 

@@ -1,0 +1,66 @@
+package kube
+
+import (
+	"crossfade.dev/internal/translate"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// onStatus has tell called, from any goroutine, with objects whose status may have
+// changed, until stop is called.
+func (s *Source) onStatus(tell func([]translate.ObjectRef)) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = tell
+	return func() {
+		s.mu.Lock()
+		s.listener = nil
+		s.mu.Unlock()
+	}
+}
+
+// find returns what is known of an object of a base kind, or nil.
+func (s *Source) find(ref translate.ObjectRef) *entry {
+	gk := schema.GroupKind{Group: ref.Group, Kind: ref.Kind}
+	for _, version := range findKind(gk).versions {
+		if w := s.watches[key{scope{GroupKind: gk}, version}]; w != nil {
+			return w.store.objects[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
+		}
+	}
+	return nil
+}
+
+// live returns the status of an object, or nil.
+func (s *Source) live(ref translate.ObjectRef) *live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.find(ref); e != nil {
+		return e.live
+	}
+	return nil
+}
+
+// holds says whether there is an object of a base kind.
+func (s *Source) holds(ref translate.ObjectRef) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(ref) != nil
+}
+
+// judgedObjects returns all objects that have a status we write.
+func (s *Source) judgedObjects() []translate.ObjectRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []translate.ObjectRef
+	for _, w := range s.watches {
+		if !w.kind.status {
+			continue
+		}
+		for name, e := range w.store.objects {
+			if e.live != nil {
+				out = append(out, w.store.ref(name))
+			}
+		}
+	}
+	return out
+}
