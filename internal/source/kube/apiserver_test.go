@@ -62,6 +62,12 @@ func newAPIServer(t testing.TB) *apiServer {
 	for _, k := range kinds {
 		s.install(k)
 	}
+	for _, k := range allOwned {
+		gv, _ := schema.ParseGroupVersion(k.apiVersion)
+		s.served[gv.WithResource(k.plural)] = k.kind
+	}
+	s.served[schema.GroupVersionResource{Version: "v1", Resource: "events"}] = "Event"
+	s.served[schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}] = "Lease"
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.dropWatches()

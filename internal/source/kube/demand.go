@@ -21,6 +21,7 @@ var (
 	secretKind     = schema.GroupKind{Kind: "Secret"}
 	deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
 	gatewayKind    = schema.GroupKind{Group: gwv1.GroupName, Kind: "Gateway"}
+	classKind      = schema.GroupKind{Group: gwv1.GroupName, Kind: "GatewayClass"}
 	poolKind       = schema.GroupKind{Group: infv1.GroupName, Kind: "InferencePool"}
 	legacyPoolKind = schema.GroupKind{Group: infv1a2.GroupXK8s, Kind: "InferencePool"}
 )

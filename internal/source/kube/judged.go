@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"strings"
+
 	"crossfade.dev/internal/translate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // onStatus has tell called, from any goroutine, with objects whose status may have
@@ -63,4 +66,46 @@ func (s *Source) judgedObjects() []translate.ObjectRef {
 		}
 	}
 	return out
+}
+
+// sure says whether all Gateways and their classes are known.
+func (s *Source) sure() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := map[schema.GroupKind]bool{}
+	for at, w := range s.watches {
+		known[at.GroupKind] = w.store.synced && w.trouble != forbidden
+	}
+	return known[gatewayKind] && known[classKind]
+}
+
+// lacks says whether the Deployment or the Service of a data plane is missing.
+func (s *Source) lacks(p *translate.DataPlane) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := types.NamespacedName{Namespace: p.Gateway.Namespace, Name: p.Name}
+	for _, gk := range []schema.GroupKind{deploymentKind, serviceKind} {
+		if gk == serviceKind && len(p.Ports) == 0 {
+			continue
+		}
+		w := s.watches[key{scope{GroupKind: gk, labels: managedLabel + "=" + managedBy}, "v1"}]
+		if w != nil && w.store.synced && w.store.objects[name] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// undecided says of a Gateway, "namespace/name", that nobody can tell whose it is:
+// its class is missing. What serves it stays until that is known.
+func (s *Source) undecided(gateway string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	namespace, name, ok := strings.Cut(gateway, "/")
+	e := s.find(translate.ObjectRef{Group: gatewayKind.Group, Kind: gatewayKind.Kind, Namespace: namespace, Name: name})
+	if !ok || e == nil {
+		return !ok
+	}
+	g, ok := e.object.(*gwv1.Gateway)
+	return !ok || s.find(translate.ObjectRef{Group: classKind.Group, Kind: classKind.Kind, Name: string(g.Spec.GatewayClassName)}) == nil
 }

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/translate"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,12 +28,11 @@ const fieldManager = "crossfade-controller"
 type StatusWriter struct {
 	source *Source
 	log    *slog.Logger
-	queue  workqueue.TypedRateLimitingInterface[translate.ObjectRef]
 	client dynamic.Interface
-	idle   atomic.Int32 // writers without work
 
 	mu       sync.Mutex
-	known    bool // Set was called
+	queue    workqueue.TypedRateLimitingInterface[translate.ObjectRef] // nil before Run
+	known    bool                                                      // Set was called
 	want     map[translate.ObjectRef]*translate.Status
 	ours     map[string]bool // controllerNames
 	gateways map[translate.ObjectRef]bool
@@ -67,8 +64,6 @@ const (
 func NewStatusWriter(s *Source) *StatusWriter {
 	w := &StatusWriter{
 		source: s, log: s.log,
-		queue: workqueue.NewTypedRateLimitingQueue(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[translate.ObjectRef](firstRewrite, time.Minute)),
 		want: map[translate.ObjectRef]*translate.Status{}, ours: map[string]bool{}, gateways: map[translate.ObjectRef]bool{},
 		written: map[translate.ObjectRef]*written{}, logged: map[translate.ObjectRef]string{},
 	}
@@ -118,9 +113,17 @@ func (w *StatusWriter) Set(statuses []translate.Status) {
 	w.add(changed)
 }
 
+// add has the statuses of objects looked at. Before Run there is no need: it looks
+// at all.
 func (w *StatusWriter) add(refs []translate.ObjectRef) {
+	w.mu.Lock()
+	queue := w.queue
+	w.mu.Unlock()
+	if queue == nil {
+		return
+	}
 	for _, ref := range refs {
-		w.queue.Add(ref)
+		queue.Add(ref)
 	}
 }
 
@@ -131,26 +134,42 @@ func (w *StatusWriter) Run(ctx context.Context) error {
 	if w.client, err = dynamic.NewForConfig(w.source.cfg); err != nil {
 		return err
 	}
+	queue := newQueue[translate.ObjectRef]()
+	w.mu.Lock()
+	w.queue = queue
+	w.mu.Unlock()
 	stop := w.source.onStatus(w.add)
 	defer stop()
-	var group errgroup.Group
-	for range writers {
-		group.Go(func() error {
+	w.add(w.source.judgedObjects())
+	work(ctx, queue, writers, w.process)
+	return nil
+}
+
+// newQueue returns a queue whose items are tried again after longer and longer
+// waits.
+func newQueue[T comparable]() workqueue.TypedRateLimitingInterface[T] {
+	return workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[T](firstRewrite, time.Minute))
+}
+
+// work has the items of a queue processed, some at a time but none twice at once,
+// until ctx ends.
+func work[T comparable](ctx context.Context, queue workqueue.TypedInterface[T], workers int, process func(context.Context, T)) {
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
 			for {
-				w.idle.Add(1)
-				ref, done := w.queue.Get()
-				w.idle.Add(-1)
+				item, done := queue.Get()
 				if done {
-					return nil
+					return
 				}
-				w.process(ctx, ref)
-				w.queue.Done(ref)
+				process(ctx, item)
+				queue.Done(item)
 			}
 		})
 	}
 	<-ctx.Done()
-	w.queue.ShutDown()
-	return group.Wait()
+	queue.ShutDown()
+	group.Wait()
 }
 
 // process brings the status of one object up to date and sees to it that this is

@@ -46,11 +46,17 @@ func await(t *testing.T, writes <-chan string, want string) {
 	}
 }
 
-// settled waits until the writer has nothing to do.
+// settled waits until there is nothing left to write.
 func settled(t *testing.T, w *StatusWriter) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if w.queue.Len() == 0 && w.idle.Load() == writers {
+		left := 0
+		for _, ref := range w.source.judgedObjects() {
+			if w.task(ref, w.source.live(ref)) != nil {
+				left++
+			}
+		}
+		if left == 0 {
 			return
 		}
 	}
