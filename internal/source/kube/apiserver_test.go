@@ -41,6 +41,8 @@ type apiServer struct {
 	wrote func(string)
 	// writeFault answers a write, 0 is none.
 	writeFault func(what string) int
+	// stored is told of every object that is kept.
+	stored func(resource string, o map[string]any)
 	// pruned is a field that every write loses.
 	pruned string
 }
@@ -77,7 +79,7 @@ func newAPIServer(t testing.TB) *apiServer {
 }
 
 func (s *apiServer) config() *rest.Config {
-	return &rest.Config{Host: s.URL, QPS: -1}
+	return &rest.Config{Host: s.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
 }
 
 func (s *apiServer) install(k *kind) {
@@ -172,6 +174,9 @@ func (s *apiServer) store(gvr schema.GroupVersionResource, o map[string]any) {
 	}
 	s.objects[gvr][path(namespace, name)] = o
 	s.events = append(s.events, event{s.revision, gvr, kind, o})
+	if s.stored != nil {
+		s.stored(gvr.Resource, o)
+	}
 	s.changed.Broadcast()
 }
 
@@ -494,7 +499,10 @@ func (s *apiServer) change(w http.ResponseWriter, r *http.Request, verb, what st
 			fail(w, http.StatusConflict, gvr, name)
 			return
 		}
-		next = merge(clone(old), body)
+		next = body
+		if verb == "patch" {
+			next = merge(clone(old), body)
+		}
 	}
 	next["metadata"].(map[string]any)["namespace"] = namespace
 	if namespace == "" {
