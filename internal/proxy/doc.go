@@ -18,6 +18,7 @@
 //     backend's pool.
 //  7. headers.go and target.go compose what the engine is sent: end-to-end fields
 //     alone, the route's changes, the spliced model, every other byte as it came.
+//     mirror.go copies it first for the route's mirrors, which go their own way.
 //  8. forward.go has the EndpointPicker choose an endpoint, sends (over upstream's
 //     HTTP/1.1 client, or h2c.go) and, while the client has seen nothing, tries
 //     another endpoint when one fails (retry.go).

@@ -31,6 +31,7 @@ type exchange struct {
 	body    heldBody    // a body in memory
 	request llm.Request // what was read of it; HasModel is false for every other body
 	upload  *upload     // a body that is streamed
+	shadows []*shadow   // copies for mirrors that wait for the end of upload
 
 	out       upstream.Request // what the engine is sent
 	header    http.Header      // out.Header, this exchange's own
@@ -110,6 +111,7 @@ func (x *exchange) serve() *refusal {
 	if no := x.draw(); no != nil {
 		return no
 	}
+	x.mirror()
 	x.compose()
 	return x.forward()
 }
@@ -172,6 +174,7 @@ func (x *exchange) finish() {
 	}
 	x.settle()
 	x.closeUpload()
+	x.startShadows()
 	x.began()
 	p.observer.End(&x.visit)
 	x.body.release(p)

@@ -63,32 +63,32 @@ func (x *exchange) sendH2C(ctx context.Context) error {
 	return nil
 }
 
-// h2cRequest makes the request of x.out for net/http's client.
-func (x *exchange) h2cRequest(ctx context.Context, addr string, lent *loan) *http.Request {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: lent.inform})
+// newH2CRequest makes a request of out, without its body, for net/http's client.
+func newH2CRequest(ctx context.Context, addr string, out *upstream.Request) *http.Request {
 	r := (&http.Request{
-		Method: x.out.Method,
-		URL:    h2cURL(addr, x.out.Target),
-		Host:   x.out.Host,
-		// A copy: the client may still read it when this exchange is long over.
-		Header: x.header.Clone(),
+		Method: out.Method,
+		URL:    h2cURL(addr, out.Target),
+		Host:   out.Host,
+		// A copy: the client may still read it when its exchange is long over.
+		Header: out.Header.Clone(),
 	}).WithContext(ctx)
-	if httpguts.HeaderValuesContainsToken(x.r.Header["Te"], "trailers") {
-		r.Header["Te"] = []string{"trailers"} // gRPC insists
-	}
 	if _, ok := r.Header["User-Agent"]; !ok {
 		r.Header["User-Agent"] = []string{""} // else the client would name itself
 	}
-	switch {
-	case x.upload != nil:
+	return r
+}
+
+// h2cRequest makes the request of x.out for net/http's client.
+func (x *exchange) h2cRequest(ctx context.Context, addr string, lent *loan) *http.Request {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: lent.inform})
+	r := newH2CRequest(ctx, addr, &x.out)
+	if httpguts.HeaderValuesContainsToken(x.r.Header["Te"], "trailers") {
+		r.Header["Te"] = []string{"trailers"} // gRPC insists
+	}
+	if x.upload != nil {
 		r.Body, r.ContentLength = io.NopCloser(x.upload), x.out.ContentLength
-	case len(x.out.Body) > 0:
-		r.Body, _ = lent.reader()
-		for _, part := range x.out.Body {
-			r.ContentLength += int64(len(part))
-		}
-		// For a connection that went away before it took the request.
-		r.GetBody = lent.reader
+	} else {
+		lent.lend(r)
 	}
 	return r
 }
@@ -188,6 +188,19 @@ func (l *loan) recall() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.body, l.informed = nil, nil
+}
+
+// lend makes what is borrowed the body of r.
+func (l *loan) lend(r *http.Request) {
+	if len(l.body) == 0 {
+		return
+	}
+	r.Body, _ = l.reader()
+	for _, part := range l.body {
+		r.ContentLength += int64(len(part))
+	}
+	// For a connection that went away before it took the request.
+	r.GetBody = l.reader
 }
 
 // inform passes a 1xx response on.

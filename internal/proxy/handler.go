@@ -51,6 +51,7 @@ type Proxy struct {
 	buffers   bufferPool
 	exchanges sync.Pool
 	active    atomic.Int64
+	mirrors   *mirrors
 }
 
 // New returns a Proxy that answers 503 until a Snapshot is published.
@@ -76,6 +77,7 @@ func New(o Options) *Proxy {
 	}
 	p.started = p.now()
 	p.memory.limit = p.limits.BufferBytes
+	p.mirrors = newMirrors(p.limits)
 	p.exchanges.New = func() any { return newExchange(p) }
 	return p
 }
@@ -94,9 +96,11 @@ func (p *Proxy) Active() int { return int(p.active.Load()) }
 // BufferedBytes is how much of Limits.BufferBytes is taken.
 func (p *Proxy) BufferedBytes() int64 { return p.memory.used.Load() }
 
-// Close closes what is idle: the connections to endpoints over HTTP/2. The
-// upstream.Client is its owner's to close.
+// Close cuts the copies of requests that are still under way to mirrors and closes
+// what is idle: the connections to endpoints over HTTP/2. The upstream.Client is
+// its owner's to close, afterwards.
 func (p *Proxy) Close() {
+	p.mirrors.close()
 	if t, ok := p.h2c.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}

@@ -55,6 +55,8 @@ type Filters struct {
 	ResponseHeaders *HeaderChange
 	Redirect        *Redirect
 	Rewrite         *Rewrite
+	// Mirrors are where copies of the requests go.
+	Mirrors []*Mirror
 }
 
 // HeaderChange edits a header: set, then add, then remove. Names are canonical.
@@ -158,6 +160,7 @@ func (r *Rule) Seal() {
 		r.byModel[name] = r.splitFor(name)
 	}
 	r.unknown = r.splitFor("")
+	r.sealMirrors()
 }
 
 // splitFor is the split for one name. A pool that was told of its models and not
@@ -259,4 +262,9 @@ func (r *Rule) eachSplit(f func(*Split)) {
 			f(s)
 		}
 	}
+	r.EachMirror(func(m *Mirror) {
+		if m.split != nil {
+			f(m.split)
+		}
+	})
 }

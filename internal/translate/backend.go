@@ -12,16 +12,8 @@ import (
 func (b *build) backend(r *rule, i int) routing.Backend {
 	spec := &r.spec.BackendRefs[i]
 	field := fmt.Sprintf("%s.backendRefs[%d]", r.field, i)
-	to := ObjectRef{Group: value(spec.Group, ""), Kind: value(spec.Kind, kindService),
-		Namespace: value(spec.Namespace, r.route.ref.Namespace), Name: string(spec.Name)}
-	out := routing.Backend{Ref: to.String(), Weight: weight(spec.Weight, 1)}
-	port := int32(0)
-	if spec.Port != nil {
-		port = *spec.Port
-	}
-	if to.Group == "" && to.Kind == kindService {
-		out.Ref = fmt.Sprintf("%s:%d", out.Ref, port)
-	}
+	to, port, name := r.reference(&spec.BackendObjectReference)
+	out := routing.Backend{Ref: name, Weight: weight(spec.Weight, 1)}
 	pool, wrong, remedy := b.resolve(r.route, to, port)
 	if wrong.bad() {
 		r.route.unresolved = append(r.route.unresolved, wrong)
@@ -42,6 +34,19 @@ func (b *build) backend(r *rule, i int) routing.Backend {
 	}
 	out.Filters, out.Pool = filters, pool
 	return out
+}
+
+// reference says which object and port of it r refers to, and what to call them.
+func (r *rule) reference(to *gwv1.BackendObjectReference) (ref ObjectRef, port int32, name string) {
+	ref = ObjectRef{Group: value(to.Group, ""), Kind: value(to.Kind, kindService),
+		Namespace: value(to.Namespace, r.route.ref.Namespace), Name: string(to.Name)}
+	if to.Port != nil {
+		port = *to.Port
+	}
+	if ref.Group == "" && ref.Kind == kindService {
+		return ref, port, fmt.Sprintf("%s:%d", ref, port)
+	}
+	return ref, port, ref.String()
 }
 
 // resolve finds the pool a route refers to, or says what is wrong with the

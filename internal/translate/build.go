@@ -120,9 +120,5 @@ func (b *build) snapshot() *routing.Snapshot {
 }
 
 func addPools(s *routing.Snapshot, r *routing.Rule) {
-	for i := range r.Backends {
-		if p := r.Backends[i].Pool; p != nil {
-			s.Pools[p.ID] = p
-		}
-	}
+	r.EachPool(func(p *routing.Pool) { s.Pools[p.ID] = p })
 }

@@ -115,9 +115,13 @@ func (b *build) serviceEndpoints(s *corev1.Service, p *corev1.ServicePort) []rou
 }
 
 // addressFamily is the family to use of a Service's slices: a pod of a dual-stack
-// Service is in a slice of each, and is one endpoint.
+// Service is in a slice of each, and is one endpoint. A slice that holds nothing
+// says nothing: one of the other family may.
 func addressFamily(list []*discoveryv1.EndpointSlice) discoveryv1.AddressType {
-	if slices.ContainsFunc(list, func(s *discoveryv1.EndpointSlice) bool { return s.AddressType == discoveryv1.AddressTypeIPv4 }) {
+	used := func(s *discoveryv1.EndpointSlice) bool {
+		return s.AddressType == discoveryv1.AddressTypeIPv4 && len(s.Endpoints) > 0
+	}
+	if slices.ContainsFunc(list, used) {
 		return discoveryv1.AddressTypeIPv4
 	}
 	return discoveryv1.AddressTypeIPv6
