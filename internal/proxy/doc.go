@@ -11,7 +11,7 @@
 //     Its serve method is the table of contents of all that follows.
 //  3. match.go finds listener and route, and refuses request targets that two
 //     servers could read in two ways.
-//  4. redirect.go and models.go answer what needs no engine.
+//  4. redirect.go, models.go and, for preflights, cors.go answer what needs no engine.
 //  5. body.go reads the body of a model call into a budgeted buffer
 //     (limits.go) and has llm scan it; other bodies stay streams (upload.go).
 //  6. draw.go draws the backend for the model, and the target model inside the

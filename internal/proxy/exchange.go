@@ -119,6 +119,8 @@ func (x *exchange) serve() *refusal {
 // answersItself answers what needs no engine.
 func (x *exchange) answersItself() bool {
 	switch {
+	case x.asksForPermission():
+		x.permit()
 	case x.rule.Filters.Redirect != nil:
 		x.redirect(x.rule.Filters.Redirect)
 	case x.asksForModels():
@@ -152,7 +154,7 @@ func (x *exchange) refuse(no *refusal) {
 	x.leaveBody()
 	// HTTP/2 frames its requests itself, and a connection carries many.
 	closing := no.closing && x.r.ProtoMajor == 1
-	o.BytesOut += int64(no.write(x.w, closing))
+	o.BytesOut += int64(no.write(x.w, closing, x.allowOrigin))
 }
 
 // began tells the Observer, once.

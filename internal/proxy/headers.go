@@ -118,6 +118,7 @@ func (x *exchange) copyAnswerHeader(from http.Header) {
 		}
 		h[name] = values[:len(values):len(values)]
 	}
+	x.allowOrigin(h)
 	x.rule.Filters.ResponseHeaders.Apply(h)
 	x.visit.Backend.Filters.ResponseHeaders.Apply(h)
 	if _, ok := h["Content-Type"]; !ok {

@@ -148,6 +148,9 @@ func (f *Filters) words() []string {
 	if r := f.Rewrite; r != nil {
 		w = append(w, "rewrite("+strings.TrimSpace(field(" host=", r.Hostname)+r.Path.String())+")")
 	}
+	if f.CORS != nil {
+		w = append(w, f.CORS.String())
+	}
 	for _, m := range f.Mirrors {
 		w = append(w, m.String())
 	}

@@ -55,6 +55,7 @@ type Filters struct {
 	ResponseHeaders *HeaderChange
 	Redirect        *Redirect
 	Rewrite         *Rewrite
+	CORS            *CORS
 	// Mirrors are where copies of the requests go.
 	Mirrors []*Mirror
 }

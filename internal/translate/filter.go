@@ -28,7 +28,7 @@ func (b *build) filters(r *rule, list []gwv1.HTTPRouteFilter, field string, ofBa
 		case gwv1.HTTPRouteFilterRequestMirror:
 			f = b.requestMirror(&out, spec.RequestMirror, r, at)
 		case gwv1.HTTPRouteFilterCORS:
-			f = cors(at)
+			f = b.cors(&out, spec.CORS, r, at, ofBackend)
 		case gwv1.HTTPRouteFilterExternalAuth:
 			f = externalAuth(at)
 		case gwv1.HTTPRouteFilterExtensionRef:
@@ -45,11 +45,6 @@ func (b *build) filters(r *rule, list []gwv1.HTTPRouteFilter, field string, ofBa
 			message: "RequestRedirect and URLRewrite exclude each other", remedy: "remove one of them", backend: wholeRule}
 	}
 	return out, nil
-}
-
-// cors is not honoured yet.
-func cors(at string) *fault {
-	return unsupported(at, "CORS is not supported yet", "remove the filter, or answer CORS in the backend")
 }
 
 // externalAuth is not honoured yet.
