@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"crossfade.dev/internal/llm"
-	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 )
 
@@ -78,10 +77,10 @@ func pickerReason(public *llm.Error) string {
 func (x *exchange) send(try int) error {
 	ctx := x.tryContext()
 	var err error
-	if x.pool.Protocol == routing.H2C {
-		err = x.sendH2C(ctx)
-	} else {
+	if x.pool.Plain() {
 		err = x.sendPlain(ctx)
+	} else {
+		err = x.sendByTransport(ctx)
 	}
 	if err == nil && x.busy(try) {
 		x.reply.close()

@@ -46,12 +46,13 @@ type Proxy struct {
 	now      func() time.Time
 	started  time.Time
 
-	snapshot  atomic.Pointer[routing.Snapshot]
-	memory    budget
-	buffers   bufferPool
-	exchanges sync.Pool
-	active    atomic.Int64
-	mirrors   *mirrors
+	snapshot   atomic.Pointer[routing.Snapshot]
+	memory     budget
+	buffers    bufferPool
+	exchanges  sync.Pool
+	active     atomic.Int64
+	mirrors    *mirrors
+	transports transports
 }
 
 // New returns a Proxy that answers 503 until a Snapshot is published.
@@ -84,7 +85,10 @@ func New(o Options) *Proxy {
 
 // Publish makes s the Snapshot of every request that arrives from now on. Those
 // under way keep theirs.
-func (p *Proxy) Publish(s *routing.Snapshot) { p.snapshot.Store(s) }
+func (p *Proxy) Publish(s *routing.Snapshot) {
+	p.snapshot.Store(s)
+	p.transports.retain(s)
+}
 
 // Snapshot returns the Snapshot published last, or nil.
 func (p *Proxy) Snapshot() *routing.Snapshot { return p.snapshot.Load() }
@@ -97,10 +101,11 @@ func (p *Proxy) Active() int { return int(p.active.Load()) }
 func (p *Proxy) BufferedBytes() int64 { return p.memory.used.Load() }
 
 // Close cuts the copies of requests that are still under way to mirrors and closes
-// what is idle: the connections to endpoints over HTTP/2. The upstream.Client is
+// what is idle: the connections to endpoints over HTTP/2 or TLS. The upstream.Client is
 // its owner's to close, afterwards.
 func (p *Proxy) Close() {
 	p.mirrors.close()
+	p.transports.close()
 	if t, ok := p.h2c.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,8 @@ type shadow struct {
 	mirror  *routing.Mirror
 	request upstream.Request // without its body
 	body    *mirrorBody
+	// identity is what the mirror's endpoints are shown over TLS.
+	identity *routing.Identity
 }
 
 // mirrorBody is the body of one request's shadows. Once they are started nobody
@@ -177,7 +180,7 @@ func (x *exchange) addShadows(list []*routing.Mirror, levels ...*routing.Filters
 		for _, f := range levels {
 			f.RequestHeaders.Apply(x.header)
 		}
-		s := &shadow{proxy: x.proxy, mirror: m}
+		s := &shadow{proxy: x.proxy, mirror: m, identity: x.visit.Listener.Identity}
 		s.request = upstream.Request{
 			Method: x.r.Method, Host: x.host(levels), Target: x.target(levels), Header: x.header.Clone(),
 			FirstByteTimeout: max(x.proxy.timeouts.FirstByte, 0), IdleTimeout: max(x.proxy.timeouts.StreamIdle, 0),
@@ -233,7 +236,7 @@ func (s *shadow) send(ctx context.Context) error {
 	defer func() {
 		decision.Reservation.End(scheduling.EndResult{At: s.proxy.now(), Failed: endpointFailed(reason)})
 	}()
-	answer, err := s.proxy.ask(ctx, s.mirror.Pool, decision.Endpoint.Address, &s.request)
+	answer, err := s.ask(ctx, decision.Endpoint.Address)
 	if err != nil {
 		return err
 	}
@@ -276,22 +279,25 @@ func (s *shadow) fill(request *llm.Request, model string) {
 	}
 }
 
-// ask sends a request that needs nothing of an exchange and returns the body of its
-// answer.
-func (p *Proxy) ask(ctx context.Context, pool *routing.Pool, addr string, out *upstream.Request) (io.ReadCloser, error) {
-	if pool.Protocol != routing.H2C {
-		response, err := p.upstream.Do(ctx, addr, out)
+// ask sends the request to addr and returns the body of the answer.
+func (s *shadow) ask(ctx context.Context, addr string) (io.ReadCloser, error) {
+	pool, out := s.mirror.Pool, &s.request
+	if pool.Plain() {
+		response, err := s.proxy.upstream.Do(ctx, addr, out)
 		if err != nil {
 			return nil, err
 		}
 		return response, nil
 	}
-	r := newH2CRequest(ctx, addr, out)
+	if why := identityFailure(pool, s.identity); why != "" {
+		return nil, errors.New(why)
+	}
+	r := newTransportRequest(ctx, pool, addr, out)
 	lent := &loan{body: out.Body}
 	lent.lend(r)
-	response, err := p.h2c.RoundTrip(r)
+	response, err := s.proxy.transport(pool, s.identity).RoundTrip(r)
 	if err != nil {
-		return nil, h2cError(ctx, addr, err)
+		return nil, transportError(ctx, addr, err)
 	}
 	return response.Body, nil
 }

@@ -15,8 +15,8 @@ func (s *Snapshot) String() string {
 	var b strings.Builder
 	for _, p := range s.Ports {
 		for _, l := range p.Listeners {
-			fmt.Fprintf(&b, "listener %s/%s port %d%s%s%s\n", l.Gateway, l.Name, p.Number,
-				flag(p.TLS, " tls"), field(" host ", l.Hostname), limit(l.MaxBodyBytes))
+			fmt.Fprintf(&b, "listener %s/%s port %d%s%s%s%s\n", l.Gateway, l.Name, p.Number,
+				flag(p.TLS, " tls"), field(" host ", l.Hostname), limit(l.MaxBodyBytes), l.certificateWords())
 			l.print(&b)
 		}
 	}
@@ -183,8 +183,29 @@ func (c PathChange) String() string {
 	return ""
 }
 
+// certificateWords prints which certificates other than the listener's own count.
+func (l *Listener) certificateWords() string {
+	s := ""
+	if c := l.Clients; c != nil {
+		s = " client-certificates" + flag(c.Optional, " optional")
+	}
+	if i := l.Identity; i != nil {
+		s += " identity" + flag(i.Failure != "", " missing")
+	}
+	return s
+}
+
+// words prints how an endpoint is to prove who it is.
+func (t *BackendTLS) words() string {
+	if t == nil {
+		return ""
+	}
+	names := slices.Concat(t.Names, t.URIs)
+	return " tls " + t.ServerName + flag(len(names) > 0, " as "+strings.Join(names, ",")) + flag(t.Roots == nil, " by system authorities")
+}
+
 func (p *Pool) print(b *strings.Builder) {
-	fmt.Fprintf(b, "pool %s%s%s endpoints %s%s\n", p.ID, flag(p.Protocol == H2C, " h2c"),
+	fmt.Fprintf(b, "pool %s%s%s%s endpoints %s%s\n", p.ID, flag(p.Protocol == H2C, " h2c"), p.TLS.words(),
 		field(" picker ", p.ExternalPicker), p.addresses(), field(" models ", strings.Join(p.Models, ",")))
 	for _, name := range slices.Sorted(maps.Keys(p.Rules)) {
 		fmt.Fprintf(b, "  model %s -> %s\n", name, p.Rules[name])

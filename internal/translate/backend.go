@@ -21,9 +21,8 @@ func (b *build) backend(r *rule, i int) routing.Backend {
 		out.Failure = wrong.message
 		return out
 	}
-	if p := b.pools[to]; p != nil && p.picker.bad() {
-		out.Failure = p.picker.message // the pool has reported it
-		return out
+	if out.Failure = b.broken(to, pool); out.Failure != "" {
+		return out // whose fault it is has reported it
 	}
 	filters, f := b.filters(r, spec.Filters, field, true)
 	if f != nil {
@@ -64,6 +63,9 @@ func (b *build) resolve(r *route, to ObjectRef, port int32) (*routing.Pool, verd
 	}
 	if service {
 		p := b.serviceBackend(to, port)
+		if !p.wrong.bad() {
+			r.services = append(r.services, p.name)
+		}
 		return p.pool, p.wrong, p.remedy
 	}
 	p := b.pools[to]
@@ -78,4 +80,15 @@ func (b *build) resolve(r *route, to ObjectRef, port int32) (*routing.Pool, verd
 	}
 	r.pools = append(r.pools, p)
 	return p.routing, verdict{}, ""
+}
+
+// broken says why a pool that resolves must not be used, "" when it may.
+func (b *build) broken(to ObjectRef, pool *routing.Pool) string {
+	if p := b.pools[to]; p != nil && p.picker.bad() {
+		return p.picker.message
+	}
+	if p := b.services[pool.ID]; p != nil {
+		return p.broken
+	}
+	return ""
 }

@@ -35,6 +35,7 @@ type build struct {
 	routes   []*route                // with a parent of ours, oldest first
 	limits   map[target]*policy      // ClientTrafficPolicies
 	timeouts map[target]*policy      // BackendTrafficPolicies
+	tls      *tlsPolicies
 
 	statuses []Status
 	problems []Problem

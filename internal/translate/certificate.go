@@ -12,11 +12,7 @@ import (
 // checkTLS loads the certificates of an HTTPS listener. Those that do not resolve
 // are reported; the listener serves with the others.
 func (b *build) checkTLS(l *listener) {
-	if validatesClients(l) {
-		// Serving without the check that was asked for would let everyone in.
-		b.reject(l, &l.accept, unsupportedValue, "", "client certificates are not validated yet, so the listener stays closed",
-			"remove spec.tls.frontend for this port")
-	}
+	b.checkClients(l)
 	c := l.object.TLS
 	if c == nil {
 		c = &gwv1.ListenerTLSConfig{}
@@ -41,21 +37,6 @@ func (b *build) checkTLS(l *listener) {
 		}
 		l.certificates = append(l.certificates, cert)
 	}
-}
-
-// validatesClients says whether the Gateway asks for client certificates on the
-// listener's port.
-func validatesClients(l *listener) bool {
-	t := l.gateway.object.Spec.TLS
-	if t == nil || t.Frontend == nil {
-		return false
-	}
-	for _, p := range t.Frontend.PerPort {
-		if p.Port == l.object.Port {
-			return p.TLS.Validation != nil
-		}
-	}
-	return t.Frontend.Default.Validation != nil
 }
 
 // certificate loads the certificate of one reference of a Gateway, or says what

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"crossfade.dev/internal/routing"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -25,6 +26,9 @@ type gateway struct {
 	refused, reason string
 	// unbound says which of the addresses it asks for it does not get.
 	unbound string
+	// identity is what its backends are shown, and identityWrong why there is none.
+	identity      *routing.Identity
+	identityWrong verdict
 }
 
 // translateGateways fills b.gateways and decides what their listeners may serve.
@@ -124,9 +128,7 @@ func (b *build) checkGateway(g *gateway) {
 			b.report(Warning, g.ref, field, g.unbound, "leave addresses out, or start the gateway on that address")
 		}
 	}
-	if tls := spec.TLS; tls != nil && tls.Backend != nil {
-		b.report(Warning, g.ref, "spec.tls.backend", "client certificates for backends are not used", "remove the field")
-	}
+	b.checkIdentity(g)
 }
 
 // finishGateways writes the statuses of the Gateways, now that routes are attached.
@@ -174,6 +176,7 @@ func (g *gateway) conditions() []metav1.Condition {
 	default:
 		cs.yes(programmed, programmed, "")
 	}
+	g.tlsConditions(&cs)
 	return cs.list
 }
 

@@ -29,6 +29,7 @@ type listener struct {
 	certificates              []tls.Certificate
 	attached                  int32
 	programmed                bool
+	clients                   *routing.ClientCheck // nil: no client certificate is asked for
 	routing                   *routing.Listener
 }
 

@@ -27,8 +27,8 @@ func (b *build) requestMirror(out *routing.Filters, spec *gwv1.HTTPRequestMirror
 		b.report(Error, r.route.ref, at+".backendRef", wrong.message, remedy)
 		return nil
 	}
-	if p := b.pools[to]; p != nil && p.picker.bad() {
-		return nil // the pool has reported it
+	if b.broken(to, pool) != "" {
+		return nil // whose fault it is has reported it
 	}
 	m.Ref, m.Pool = name, pool
 	out.Mirrors = append(out.Mirrors, m)

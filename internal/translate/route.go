@@ -19,6 +19,7 @@ type route struct {
 	unresolved []verdict
 	notes      []string
 	pools      []*pool
+	services   []servicePortName
 	// used says that some request can follow the route.
 	used bool
 }
@@ -40,6 +41,7 @@ func (b *build) translateRoutes() {
 		}
 		b.statuses = append(b.statuses, s)
 	}
+	b.finishBackendTLS()
 }
 
 // install puts the route into every listener that takes it, once. A route whose
@@ -63,6 +65,9 @@ func (b *build) install(rt *route) {
 		}
 		for _, pool := range rt.pools {
 			pool.used(p.gateway, !p.refused.bad() && !rt.invalid())
+		}
+		for _, s := range rt.services {
+			b.tls.used(s, p.gateway)
 		}
 	}
 }
