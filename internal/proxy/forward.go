@@ -32,6 +32,9 @@ func (x *exchange) forward() *refusal {
 			return failed
 		}
 		x.call.Tried = append(x.call.Tried, x.decision.Endpoint.Address)
+		if no := x.backOff(try); no != nil {
+			return no
+		}
 	}
 }
 
@@ -82,9 +85,10 @@ func (x *exchange) send(try int) error {
 	} else {
 		err = x.sendByTransport(ctx)
 	}
-	if err == nil && x.busy(try) {
-		x.reply.close()
-		return errBusy
+	if err == nil {
+		if err = x.unwelcome(try); err != nil {
+			x.reply.close()
+		}
 	}
 	return err
 }

@@ -88,6 +88,9 @@ func (r *Rule) String() string {
 	if r.Timeouts.BackendRequest > 0 {
 		parts = append(parts, "backend-timeout "+r.Timeouts.BackendRequest.String())
 	}
+	if r.Retry != nil {
+		parts = append(parts, r.Retry.String())
+	}
 	for i := range r.Backends {
 		parts = append(parts, r.Backends[i].String())
 	}
@@ -95,6 +98,20 @@ func (r *Rule) String() string {
 		parts = append(parts, "500 (no backends)")
 	}
 	return strings.Join(append(parts, r.exclusions()...), " ")
+}
+
+// String prints the retry as "retry(codes=500,503 attempts=2 backoff=100ms)".
+func (r *Retry) String() string {
+	codes := make([]string, len(r.Codes))
+	for i, c := range r.Codes {
+		codes[i] = fmt.Sprint(c)
+	}
+	backoff := ""
+	if r.Backoff > 0 {
+		backoff = r.Backoff.String()
+	}
+	return "retry(" + strings.TrimSpace(field(" codes=", strings.Join(codes, ","))+
+		number(" attempts=", int64(r.Attempts))+field(" backoff=", backoff)) + ")"
 }
 
 // exclusions prints which models never go to which pools, as "[a,b not to p]".

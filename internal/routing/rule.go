@@ -16,6 +16,8 @@ type Rule struct {
 	// Backends in the order of the route; nil answers 500.
 	Backends []Backend
 	Timeouts Timeouts
+	// Retry says when another try is worth it; nil leaves that to the gateway.
+	Retry *Retry
 	// Failure, when not empty, says why the rule as a whole cannot be served:
 	// every request that matches it gets 500 (a filter we cannot honour must
 	// never be skipped, Gateway API).
@@ -46,6 +48,20 @@ type Timeouts struct {
 	Request time.Duration
 	// BackendRequest bounds one attempt at one endpoint.
 	BackendRequest time.Duration
+}
+
+// Retry is what a rule says of further tries.
+type Retry struct {
+	Codes    []int // statuses of answers that are not taken, ascending
+	Attempts int   // tries after the first; 0: as many as the gateway's default
+	// Backoff is the least time between two tries; 0: the gateway's default.
+	Backoff time.Duration
+}
+
+// Refuses reports whether an answer of this status is not to be taken.
+func (r *Retry) Refuses(status int) bool {
+	_, found := slices.BinarySearch(r.Codes, status)
+	return found
 }
 
 // Filters are the changes a rule or backend makes to requests and answers. The
