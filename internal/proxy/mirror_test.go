@@ -32,12 +32,6 @@ func (s *witness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "shadow")
 }
 
-func (s *witness) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.all)
-}
-
 // mirrorCounts is a recorder that also counts what became of copies.
 type mirrorCounts struct {
 	recorder

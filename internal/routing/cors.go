@@ -43,7 +43,7 @@ func ParseOrigin(s string) (Origin, bool) {
 	if i := strings.LastIndexByte(rest, ':'); i >= 0 && strings.IndexByte(rest[i:], ']') < 0 {
 		o.Host, o.Port = rest[:i], rest[i+1:]
 	}
-	return o, o.Host != "" && isNumber(o.Port) && strings.IndexAny(o.Host, "/?#@ ") < 0
+	return o, o.Host != "" && isNumber(o.Port) && !strings.ContainsAny(o.Host, "/?#@ ")
 }
 
 func isNumber(s string) bool {
