@@ -16,6 +16,7 @@ var floors = map[string]int{
 	"api/crd":                   0,
 	"api/envoygateway/v1alpha1": 0,
 	"api/inference/v1alpha2":    0,
+	"api/v1alpha1":              0,
 	"internal/llm":              0,
 	"internal/routing":          1,
 	"internal/scheduling":       2,

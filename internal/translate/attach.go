@@ -47,7 +47,7 @@ func (b *build) findParents() {
 				b.report(Error, rt.ref, field, fmt.Sprintf("Gateway %s does not exist", name), "add the Gateway or correct the reference")
 			}
 		}
-		if len(o.Spec.ParentRefs) == 0 && b.everyClassIsOurs() {
+		if len(o.Spec.ParentRefs) == 0 && b.alone() {
 			b.report(Warning, rt.ref, "spec.parentRefs", "the route names no Gateway, so it is not used", "add a parentRef")
 		}
 		b.routes = append(b.routes, rt)
@@ -59,7 +59,7 @@ func (b *build) isGateway(rt *route, spec *gwv1.ParentReference, field string) b
 	if kind == kindGateway && value(spec.Group, gatewayGroup) == gatewayGroup {
 		return true
 	}
-	if b.everyClassIsOurs() {
+	if b.alone() {
 		b.report(Warning, rt.ref, field, fmt.Sprintf("a parent of kind %s is not supported", kind), "name a Gateway")
 	}
 	return false

@@ -43,7 +43,7 @@ func (b *build) checkTLS(l *listener) {
 // is wrong with it and what to do.
 func (b *build) certificate(from ObjectRef, r *gwv1.SecretObjectReference) (tls.Certificate, verdict, string) {
 	const reason = string(gwv1.ListenerReasonInvalidCertificateRef)
-	to := ObjectRef{Group: value(r.Group, ""), Kind: value(r.Kind, kindSecret), Namespace: value(r.Namespace, from.Namespace), Name: string(r.Name)}
+	to := certificateRef(from, r)
 	if to.Group != "" || to.Kind != kindSecret {
 		return tls.Certificate{}, verdict{reason, fmt.Sprintf("certificates of kind %s are not supported", to.Kind)}, "name a Secret"
 	}
@@ -60,6 +60,11 @@ func (b *build) certificate(from ObjectRef, r *gwv1.SecretObjectReference) (tls.
 		return tls.Certificate{}, verdict{reason, fmt.Sprintf("%s holds no usable certificate: %v", to, err)}, "put a PEM certificate and its key under tls.crt and tls.key"
 	}
 	return cert, verdict{}, ""
+}
+
+// certificateRef is what a reference of Gateway from names.
+func certificateRef(from ObjectRef, r *gwv1.SecretObjectReference) ObjectRef {
+	return ObjectRef{Group: value(r.Group, ""), Kind: value(r.Kind, kindSecret), Namespace: value(r.Namespace, from.Namespace), Name: string(r.Name)}
 }
 
 // secretValue returns a Secret's value; stringData, which an API server would

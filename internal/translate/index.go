@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +23,9 @@ type index struct {
 	configMaps map[types.NamespacedName]*corev1.ConfigMap
 	pods       map[podLabel][]*corev1.Pod
 	grants     grants
+	// parameters and deployments are of data planes.
+	parameters  map[types.NamespacedName]*cfv1a1.GatewayParameters
+	deployments map[types.NamespacedName]*appsv1.Deployment
 }
 
 // podLabel is one label of the pods of one namespace.
@@ -35,6 +40,9 @@ func newIndex(in *Resources) *index {
 		configMaps: byName(in.ConfigMaps),
 		pods:       map[podLabel][]*corev1.Pod{},
 		grants:     newGrants(in.ReferenceGrants),
+
+		parameters:  byName(in.GatewayParameters),
+		deployments: byName(in.Deployments),
 	}
 	for _, n := range in.Namespaces {
 		if n != nil {

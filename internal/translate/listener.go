@@ -88,6 +88,10 @@ func (b *build) checkProtocol(l *listener) {
 		b.reject(l, &l.accept, string(gwv1.ListenerReasonPortUnavailable), ".port", fmt.Sprintf("port %d does not exist", p), "use 1 to 65535")
 		return
 	}
+	if l.object.Port == DataPlaneAdminPort && b.opts.Cluster {
+		b.reject(l, &l.accept, string(gwv1.ListenerReasonPortUnavailable), ".port",
+			fmt.Sprintf("port %d is the data plane's own, for metrics and health", l.object.Port), "use another port")
+	}
 	l.port = uint16(l.object.Port)
 }
 

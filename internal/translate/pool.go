@@ -149,8 +149,22 @@ func (p *pool) used(g *gateway, byAccepted bool) {
 	p.controllers[g.ref] = g.class.controller
 }
 
-// finishPools writes the statuses of the pools, now that routes are attached.
+// named is the status of an object that says something of names in a pool; pool
+// is nil when there is none.
+type named struct {
+	pool   *pool
+	status Status
+}
+
+// finishPools writes the statuses of the pools and of what names things in them,
+// now that routes are attached. On a cluster the pools that no Gateway of ours
+// leads to, and their models, are another controller's to speak of.
 func (b *build) finishPools() {
+	for _, n := range b.named {
+		if n.pool == nil || len(n.pool.parents) > 0 || !b.opts.Cluster {
+			b.statuses = append(b.statuses, n.status)
+		}
+	}
 	for _, p := range b.pools {
 		s := Status{Ref: p.ref, Generation: p.generation}
 		for _, g := range slices.SortedFunc(maps.Keys(p.parents), CompareRefs) {

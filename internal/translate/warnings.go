@@ -21,9 +21,12 @@ func (b *build) warn() {
 		}
 	}
 	for _, p := range b.pools {
+		if len(p.parents) == 0 && b.opts.Cluster {
+			continue // perhaps another controller's
+		}
 		b.warnOfPods(p)
 		b.warnOfTargets(p)
-		if len(p.parents) == 0 && b.everyClassIsOurs() {
+		if len(p.parents) == 0 && b.alone() {
 			b.report(Warning, p.ref, "", "no HTTPRoute leads to the pool"+unreachable(p), "name it in a backendRef of an HTTPRoute")
 		}
 	}

@@ -3,6 +3,7 @@ package file
 import (
 	"crossfade.dev/api/envoygateway/v1alpha1"
 	"crossfade.dev/api/inference/v1alpha2"
+	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/translate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,8 @@ func customKinds() []*kind {
 
 		foreign(custom(newKind(v1alpha1.Group, "ClientTrafficPolicy", policy, func(r *res) *[]*v1alpha1.ClientTrafficPolicy { return &r.ClientTrafficPolicies }), "clienttrafficpolicies")),
 		foreign(custom(newKind(v1alpha1.Group, "BackendTrafficPolicy", policy, func(r *res) *[]*v1alpha1.BackendTrafficPolicy { return &r.BackendTrafficPolicies }), "backendtrafficpolicies")),
+
+		custom(newKind(cfv1a1.Group, "GatewayParameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }), "gatewayparameters"),
 	}
 }
 
