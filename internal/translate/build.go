@@ -104,7 +104,7 @@ func (b *build) snapshot() *routing.Snapshot {
 	s := &routing.Snapshot{Pools: map[string]*routing.Pool{}}
 	ports := map[uint16]*routing.Port{}
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if !l.programmed {
 				continue
 			}

@@ -22,7 +22,7 @@ func (b *build) checkTLS(l *listener) {
 		return
 	}
 	if len(c.Options) > 0 {
-		b.report(Warning, l.gateway.ref, l.field+".tls.options", "TLS options are not honoured", "remove them")
+		b.report(Warning, l.owner(), l.field+".tls.options", "TLS options are not honoured", "remove them")
 	}
 	const reason = string(gwv1.ListenerReasonInvalidCertificateRef)
 	if len(c.CertificateRefs) == 0 {
@@ -30,7 +30,7 @@ func (b *build) checkTLS(l *listener) {
 	}
 	for i := range c.CertificateRefs {
 		field := fmt.Sprintf(".tls.certificateRefs[%d]", i)
-		cert, v, remedy := b.certificate(l.gateway.ref, &c.CertificateRefs[i])
+		cert, v, remedy := b.certificate(l.owner(), &c.CertificateRefs[i])
 		if v.bad() {
 			b.reject(l, &l.resolve, v.reason, field, v.message, remedy)
 			continue

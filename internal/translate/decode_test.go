@@ -52,6 +52,8 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 		in.GatewayClasses, err = one(in.GatewayClasses, doc)
 	case "Gateway." + gatewayGroup:
 		in.Gateways, err = one(in.Gateways, doc)
+	case "ListenerSet." + gatewayGroup:
+		in.ListenerSets, err = one(in.ListenerSets, doc)
 	case "HTTPRoute." + gatewayGroup:
 		in.HTTPRoutes, err = one(in.HTTPRoutes, doc)
 	case "ReferenceGrant." + gatewayGroup:

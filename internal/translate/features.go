@@ -43,6 +43,7 @@ func SupportedFeatures() []gwv1.FeatureName {
 		"HTTPRouteRetryBackendTimeout",
 		"HTTPRouteRetryConnectionError",
 		"HTTPRouteSchemeRedirect",
+		"ListenerSet",
 		"ReferenceGrant",
 	}
 }

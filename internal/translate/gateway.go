@@ -24,6 +24,7 @@ type gateway struct {
 	ref       ObjectRef
 	class     *class
 	listeners []*listener
+	sets      []*listenerSet // that name it as their parent, oldest first
 	// refused says why the Gateway as a whole is not served, "" when it is.
 	refused, reason string
 	// unbound says which of the addresses it asks for it does not get.
@@ -168,7 +169,7 @@ func (b *build) checkAddresses(g *gateway, refuse func(reason, field, message, r
 func (b *build) finishGateways() {
 	for _, g := range b.gateways {
 		at := b.whereabouts(g)
-		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(at), Addresses: statusAddresses(at.addresses)}
+		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(at), Addresses: statusAddresses(at.addresses), AttachedSets: g.attachedSets()}
 		for _, l := range g.listeners {
 			s.Listeners = append(s.Listeners, l.status())
 		}

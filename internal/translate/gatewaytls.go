@@ -81,6 +81,10 @@ func clientValidation(l *listener) (spec *gwv1.FrontendTLSValidation, field stri
 func (l *listener) equip() {
 	if l.routing != nil {
 		l.routing.Clients, l.routing.Identity = l.clients, l.gateway.identity
+		if l.set != nil {
+			// A set's names need not differ from its Gateway's.
+			l.routing.Name = l.set.ref.Namespace + "/" + l.set.ref.Name + "/" + l.name
+		}
 	}
 }
 
@@ -92,7 +96,7 @@ func (g *gateway) tlsConditions(cs *conditions) {
 	case g.identity != nil:
 		cs.yes(resolvedRefs, resolvedRefs, "")
 	}
-	for _, l := range g.listeners {
+	for _, l := range g.allListeners() {
 		if l.clients != nil && l.clients.Optional {
 			cs.set(string(gwv1.GatewayConditionInsecureFrontendValidationMode), metav1.ConditionTrue,
 				string(gwv1.GatewayReasonConfigurationChanged), "listener "+l.name+" serves clients without a valid certificate")

@@ -48,7 +48,7 @@ func (b *build) attachPolicies() {
 	}
 	b.attachBackendTLS()
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			l.equip()
 			b.limitBodies(l)
 		}

@@ -24,6 +24,7 @@ const AddressAnnotation = "crossfade.dev/address"
 type Resources struct {
 	GatewayClasses     []*gwv1.GatewayClass
 	Gateways           []*gwv1.Gateway
+	ListenerSets       []*gwv1.ListenerSet
 	HTTPRoutes         []*gwv1.HTTPRoute
 	ReferenceGrants    []*gwv1.ReferenceGrant
 	BackendTLSPolicies []*gwv1.BackendTLSPolicy

@@ -42,6 +42,7 @@ func (b *build) translateRoutes() {
 		b.statuses = append(b.statuses, s)
 	}
 	b.finishBackendTLS()
+	b.finishSets()
 }
 
 // install puts the route into every listener that takes it, once. A route whose
@@ -129,7 +130,7 @@ func (rt *route) status(p *parent) ParentStatus {
 	if len(faults) > 0 && !rt.invalid() && !p.refused.bad() {
 		cs.yes(string(gwv1.RouteConditionPartiallyInvalid), unsupportedValue, sentence(faults))
 	}
-	s := ParentStatus{Parent: p.gateway.ref, Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, ""), Conditions: cs.list}
+	s := ParentStatus{Parent: p.ref(), Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, ""), Conditions: cs.list}
 	if p.spec.Port != nil {
 		s.Port = *p.spec.Port
 	}

@@ -36,6 +36,7 @@ func sources() []source {
 				"gateway.networking.k8s.io_gatewayclasses.yaml",
 				"gateway.networking.k8s.io_gateways.yaml",
 				"gateway.networking.k8s.io_httproutes.yaml",
+				"gateway.networking.k8s.io_listenersets.yaml",
 				"gateway.networking.k8s.io_referencegrants.yaml",
 			},
 		},

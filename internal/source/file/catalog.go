@@ -26,6 +26,7 @@ func customKinds() []*kind {
 	return []*kind{
 		custom(clusterWide(newKind(gwv1.GroupName, "GatewayClass", gateway, func(r *res) *[]*gwv1.GatewayClass { return &r.GatewayClasses })), "gatewayclasses"),
 		custom(newKind(gwv1.GroupName, "Gateway", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways }), "gateways"),
+		custom(newKind(gwv1.GroupName, "ListenerSet", []string{"v1"}, func(r *res) *[]*gwv1.ListenerSet { return &r.ListenerSets }), "listenersets"),
 		custom(newKind(gwv1.GroupName, "HTTPRoute", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes }), "httproutes"),
 		custom(newKind(gwv1.GroupName, "ReferenceGrant", gateway, func(r *res) *[]*gwv1.ReferenceGrant { return &r.ReferenceGrants }), "referencegrants"),
 		custom(newKind(gwv1.GroupName, "BackendTLSPolicy", []string{"v1"}, func(r *res) *[]*gwv1.BackendTLSPolicy { return &r.BackendTLSPolicies }), "backendtlspolicies"),
