@@ -12,7 +12,7 @@ import (
 // A reply is an engine's answer whose head has arrived, over either protocol.
 type reply struct {
 	plain *upstream.Response
-	h2    *h2cResponse
+	h2    *transportResponse
 
 	status int
 	header http.Header

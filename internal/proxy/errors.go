@@ -49,8 +49,9 @@ func clientGone() *refusal {
 	}
 }
 
-// write sends the refusal. w must not have been written to.
-func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
+// write sends the refusal, with the fields that let a page of another origin read
+// it. w must not have been written to.
+func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(http.Header) bool) (n int) {
 	h := w.Header()
 	clear(h)
 	if closing {
@@ -68,6 +69,7 @@ func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
 	if no.public.Status == http.StatusMethodNotAllowed {
 		h["Allow"] = []string{"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
+	allowOrigin(h)
 	w.WriteHeader(no.public.Status)
 	// The client may be gone; there is nobody else to tell.
 	n, _ = w.Write(body)

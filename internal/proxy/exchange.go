@@ -31,6 +31,7 @@ type exchange struct {
 	body    heldBody    // a body in memory
 	request llm.Request // what was read of it; HasModel is false for every other body
 	upload  *upload     // a body that is streamed
+	shadows []*shadow   // copies for mirrors that wait for the end of upload
 
 	out       upstream.Request // what the engine is sent
 	header    http.Header      // out.Header, this exchange's own
@@ -110,6 +111,7 @@ func (x *exchange) serve() *refusal {
 	if no := x.draw(); no != nil {
 		return no
 	}
+	x.mirror()
 	x.compose()
 	return x.forward()
 }
@@ -117,6 +119,8 @@ func (x *exchange) serve() *refusal {
 // answersItself answers what needs no engine.
 func (x *exchange) answersItself() bool {
 	switch {
+	case x.asksForPermission():
+		x.permit()
 	case x.rule.Filters.Redirect != nil:
 		x.redirect(x.rule.Filters.Redirect)
 	case x.asksForModels():
@@ -150,7 +154,7 @@ func (x *exchange) refuse(no *refusal) {
 	x.leaveBody()
 	// HTTP/2 frames its requests itself, and a connection carries many.
 	closing := no.closing && x.r.ProtoMajor == 1
-	o.BytesOut += int64(no.write(x.w, closing))
+	o.BytesOut += int64(no.write(x.w, closing, x.allowOrigin))
 }
 
 // began tells the Observer, once.
@@ -172,6 +176,7 @@ func (x *exchange) finish() {
 	}
 	x.settle()
 	x.closeUpload()
+	x.startShadows()
 	x.began()
 	p.observer.End(&x.visit)
 	x.body.release(p)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"crossfade.dev/internal/llm"
-	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 )
 
@@ -33,6 +32,9 @@ func (x *exchange) forward() *refusal {
 			return failed
 		}
 		x.call.Tried = append(x.call.Tried, x.decision.Endpoint.Address)
+		if no := x.backOff(try); no != nil {
+			return no
+		}
 	}
 }
 
@@ -78,14 +80,15 @@ func pickerReason(public *llm.Error) string {
 func (x *exchange) send(try int) error {
 	ctx := x.tryContext()
 	var err error
-	if x.pool.Protocol == routing.H2C {
-		err = x.sendH2C(ctx)
-	} else {
+	if x.pool.Plain() {
 		err = x.sendPlain(ctx)
+	} else {
+		err = x.sendByTransport(ctx)
 	}
-	if err == nil && x.busy(try) {
-		x.reply.close()
-		return errBusy
+	if err == nil {
+		if err = x.unwelcome(try); err != nil {
+			x.reply.close()
+		}
 	}
 	return err
 }

@@ -11,7 +11,8 @@ import (
 // goroutine reads it than the exchange's, perhaps after the exchange is over.
 type upload struct {
 	body  io.Reader
-	limit int64 // in bytes; 0: none
+	limit int64       // in bytes; 0: none
+	copy  *mirrorBody // keeps what is read for mirrors; nil: there is none
 
 	read  atomic.Int64 // bytes so far
 	begun atomic.Bool  // Read was called: the body cannot be sent to anyone else
@@ -76,6 +77,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.body.Read(p)
 	if total := u.read.Add(int64(n)); u.limit > 0 && total > u.limit {
 		err = errTooLarge
+	}
+	if u.copy != nil {
+		u.copy.add(p[:n])
 	}
 	switch {
 	case err == io.EOF:

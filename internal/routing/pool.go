@@ -8,7 +8,8 @@ import (
 // Protocol is how a pool's endpoints are spoken to.
 type Protocol int
 
-// The protocols of appProtocol.
+// The protocols of appProtocol. With TLS a pool of HTTP1 may be spoken to over
+// HTTP/2 as well, if its endpoint offers that, and one of H2C is over HTTP/2 alone.
 const (
 	HTTP1 Protocol = iota
 	H2C
@@ -23,6 +24,7 @@ type Pool struct {
 	// Inference pools speak OpenAI's API: the model in the body counts.
 	Inference bool
 	Protocol  Protocol
+	TLS       *BackendTLS // nil: clear text
 	// Endpoints that may take new requests, by ascending Address.
 	Endpoints []Endpoint
 	// Rules by the model name that clients ask for.
@@ -39,6 +41,9 @@ type Pool struct {
 	// endpoints, "" for the in-process picker.
 	ExternalPicker string
 }
+
+// Plain reports that the pool is spoken to over HTTP/1.1 in clear text.
+func (p *Pool) Plain() bool { return p.Protocol == HTTP1 && p.TLS == nil }
 
 // Endpoint is one address of one model server.
 type Endpoint struct {

@@ -16,6 +16,8 @@ type Rule struct {
 	// Backends in the order of the route; nil answers 500.
 	Backends []Backend
 	Timeouts Timeouts
+	// Retry says when another try is worth it; nil leaves that to the gateway.
+	Retry *Retry
 	// Failure, when not empty, says why the rule as a whole cannot be served:
 	// every request that matches it gets 500 (a filter we cannot honour must
 	// never be skipped, Gateway API).
@@ -48,6 +50,20 @@ type Timeouts struct {
 	BackendRequest time.Duration
 }
 
+// Retry is what a rule says of further tries.
+type Retry struct {
+	Codes    []int // statuses of answers that are not taken, ascending
+	Attempts int   // tries after the first; 0: as many as the gateway's default
+	// Backoff is the least time between two tries; 0: the gateway's default.
+	Backoff time.Duration
+}
+
+// Refuses reports whether an answer of this status is not to be taken.
+func (r *Retry) Refuses(status int) bool {
+	_, found := slices.BinarySearch(r.Codes, status)
+	return found
+}
+
 // Filters are the changes a rule or backend makes to requests and answers. The
 // zero value changes nothing.
 type Filters struct {
@@ -55,6 +71,9 @@ type Filters struct {
 	ResponseHeaders *HeaderChange
 	Redirect        *Redirect
 	Rewrite         *Rewrite
+	CORS            *CORS
+	// Mirrors are where copies of the requests go.
+	Mirrors []*Mirror
 }
 
 // HeaderChange edits a header: set, then add, then remove. Names are canonical.
@@ -158,6 +177,7 @@ func (r *Rule) Seal() {
 		r.byModel[name] = r.splitFor(name)
 	}
 	r.unknown = r.splitFor("")
+	r.sealMirrors()
 }
 
 // splitFor is the split for one name. A pool that was told of its models and not
@@ -259,4 +279,9 @@ func (r *Rule) eachSplit(f func(*Split)) {
 			f(s)
 		}
 	}
+	r.EachMirror(func(m *Mirror) {
+		if m.split != nil {
+			f(m.split)
+		}
+	})
 }

@@ -83,7 +83,7 @@ func (b *build) describe(d *DataPlane, g *gateway) {
 			d.Annotations[string(k)] = string(v)
 		}
 	}
-	for _, l := range g.listeners {
+	for _, l := range g.allListeners() {
 		if l.refused() {
 			continue
 		}

@@ -22,10 +22,12 @@ const AddressAnnotation = "crossfade.dev/address"
 // Objects are defaulted and have passed their schema; they are shared and must
 // not be changed. Lists are in any order.
 type Resources struct {
-	GatewayClasses  []*gwv1.GatewayClass
-	Gateways        []*gwv1.Gateway
-	HTTPRoutes      []*gwv1.HTTPRoute
-	ReferenceGrants []*gwv1.ReferenceGrant
+	GatewayClasses     []*gwv1.GatewayClass
+	Gateways           []*gwv1.Gateway
+	ListenerSets       []*gwv1.ListenerSet
+	HTTPRoutes         []*gwv1.HTTPRoute
+	ReferenceGrants    []*gwv1.ReferenceGrant
+	BackendTLSPolicies []*gwv1.BackendTLSPolicy
 
 	Namespaces     []*corev1.Namespace // may lack namespaces that objects are in
 	Services       []*corev1.Service
