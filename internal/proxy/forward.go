@@ -24,6 +24,9 @@ func (x *exchange) forward() *refusal {
 		x.visit.Outcome.Retries = try
 		err := x.send(try)
 		if err == nil {
+			if no := x.showPicker(); no != nil {
+				return no
+			}
 			return x.answer()
 		}
 		failed = x.blame(err)
@@ -38,6 +41,9 @@ func (x *exchange) forward() *refusal {
 
 // pick has an endpoint chosen and reserved.
 func (x *exchange) pick() *refusal {
+	if !x.nextChosen() {
+		return x.noEndpoints()
+	}
 	x.call.At = x.proxy.now()
 	decision, err := x.proxy.picker.Pick(x.ctx, &x.call, x.pool)
 	if err != nil {

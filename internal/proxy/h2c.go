@@ -138,6 +138,7 @@ func (r *h2cResponse) Close() error {
 // A watch ends a context when something does not happen for a while: one timer
 // for the whole answer, and none when there is nothing to watch for.
 type watch struct {
+	mu     sync.Mutex // whoever closes an answer need not be who reads it
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -153,6 +154,8 @@ func newWatch(ctx context.Context, period time.Duration, cause error) (context.C
 
 // expect watches for something else from now on.
 func (w *watch) expect(period time.Duration, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -163,6 +166,8 @@ func (w *watch) expect(period time.Duration, cause error) {
 }
 
 func (w *watch) rearm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Reset(w.period)
 	}

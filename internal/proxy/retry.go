@@ -18,7 +18,7 @@ var errBusy = errors.New("endpoint answered 503")
 // means is not ours to guess.
 func (x *exchange) busy(try int) bool {
 	return x.reply.status == http.StatusServiceUnavailable && x.pool.Inference &&
-		try < x.proxy.limits.Retries && len(x.pool.Endpoints) > len(x.call.Tried)+1 &&
+		try < x.proxy.limits.Retries && x.others() &&
 		!x.upload.consumed() && !x.out.Upgrade
 }
 
@@ -69,6 +69,12 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
+	case x.consultation != nil || x.pool != nil && x.pool.Picker != nil:
+		if no := x.blameExternal(err); no != nil {
+			return no
+		}
+	}
+	switch {
 	case context.Cause(x.ctx) == errRequestTimeout:
 		return refuse(llm.GatewayTimeout("The answer took longer than the route's request timeout allows."), llm.ReasonRequestTimeout)
 	case x.tryCtx != nil && context.Cause(x.tryCtx) == errAttemptTimeout:
