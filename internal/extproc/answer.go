@@ -34,6 +34,7 @@ type answer struct {
 	raw       bool  // the rest passes the picker by
 
 	// Of the reader alone.
+	heard  bool // what dispatch.go had received
 	direct bool // it reads engine itself
 	err    error
 }
@@ -95,9 +96,9 @@ func (c *Call) leftEarly() bool {
 // receive returns the next message; the first one comes from the goroutine that
 // listened.
 func (a *answer) receive() received {
-	if next := a.call.next; next != nil {
-		a.call.next = nil
-		return <-next
+	if !a.heard {
+		a.heard = true
+		return <-a.call.next
 	}
 	m, err := a.call.receive()
 	return received{m, err}

@@ -123,7 +123,7 @@ func (c *Call) explain(err error) error {
 // picker's answer.
 func (c *Call) failed(err error) error {
 	var answer *scheduling.ExternalAnswer
-	if c.parent.Err() != nil || errors.As(err, &answer) || errors.Is(err, scheduling.ErrExternal) {
+	if err == nil || c.parent.Err() != nil || errors.As(err, &answer) || errors.Is(err, scheduling.ErrExternal) {
 		return err
 	}
 	if err == io.EOF {

@@ -60,8 +60,10 @@ func (c *choice) take(m *extprocv3.ProcessingResponse) error {
 		return immediate(r.ImmediateResponse)
 	case *extprocv3.ProcessingResponse_RequestTrailers, nil:
 		return nil
+	case *extprocv3.ProcessingResponse_StreamedImmediateResponse:
+		return errStreamedImmediate
 	default:
-		return fmt.Errorf("it sends %T before there is an answer", r)
+		return errors.New("it comments on an answer before there is one")
 	}
 }
 
@@ -196,6 +198,8 @@ func (c *choice) list() (string, error) {
 	}
 	return "", errors.New("it names no endpoint")
 }
+
+var errStreamedImmediate = errors.New("it streams an answer of its own, which is not supported")
 
 // maxImmediateBody bounds the body of an answer that a picker gives itself.
 const maxImmediateBody = 1 << 20

@@ -85,7 +85,7 @@ func (r *relay) take(m *extprocv3.ProcessingResponse) (progress bool, err error)
 	case *extprocv3.ProcessingResponse_ImmediateResponse:
 		err = immediate(a.ImmediateResponse)
 	case *extprocv3.ProcessingResponse_StreamedImmediateResponse:
-		err = fmt.Errorf("it sends %T, which is not supported", a)
+		err = errStreamedImmediate
 	default: // late words about the request
 	}
 	if r.idle++; progress {
