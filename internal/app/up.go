@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/extproc"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
@@ -36,6 +37,7 @@ type Up struct {
 	scheduler *scheduling.Scheduler
 	poller    *modelserver.Poller
 	client    *upstream.Client
+	pickers   *extproc.Client
 	proxy     *proxy.Proxy
 	listeners *proxy.Listeners
 	registry  *prometheus.Registry
@@ -67,9 +69,11 @@ func NewUp(cfg Config) (*Up, error) {
 		OnModels:  u.models.set,
 	})
 	u.client = upstream.New(upstream.Options{})
+	u.pickers = extproc.New(extproc.Options{Logger: cfg.Log})
 	u.proxy = proxy.New(proxy.Options{
 		Picker:   u.scheduler,
 		Upstream: u.client,
+		External: consultations(u.pickers),
 		Observer: observer{u.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
 		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
@@ -113,6 +117,7 @@ func (u *Up) Run(ctx context.Context) error {
 	u.fleet.close()
 	u.proxy.Close()
 	u.client.Close()
+	u.pickers.Close()
 	_ = side.Close() // in its last moments the page of a stopping gateway is nobody's loss
 	return errors.Join(tasks.wait(), drained)
 }
@@ -199,6 +204,7 @@ func (u *Up) follow(s *routing.Snapshot) {
 	u.models.retain(keep)
 	u.poller.SetEndpoints(targets)
 	u.scheduler.Retain(s)
+	u.pickers.Retain(s)
 }
 
 // logProblems logs the problems that the previous view did not have.

@@ -134,3 +134,9 @@ func Field(m *corev3.HeaderMap, name string) string {
 	}
 	return ""
 }
+
+// Restart runs another picker at the address of one that was stopped.
+func Restart(t testing.TB, stopped *Picker, script Script) *Picker {
+	t.Helper()
+	return start(t, stopped.Address, script, credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}))
+}
