@@ -172,7 +172,6 @@ func noListener(t testing.TB) string {
 
 func unchanged(s string) string { return s }
 
-
 // eventually waits for something that another goroutine is about to do.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

@@ -43,7 +43,9 @@ func streamEngine(t testing.TB, contentType string, pieces <-chan string) string
 	return s.Listener.Addr().String()
 }
 
-func event(text string) string { return `data: {"choices":[{"delta":{"content":"` + text + `"}}]}` + "\n\n" }
+func event(text string) string {
+	return `data: {"choices":[{"delta":{"content":"` + text + `"}}]}` + "\n\n"
+}
 
 const done = "data: [DONE]\n\n"
 
@@ -372,7 +374,9 @@ func TestEnginesBreakOffBehindThePicker(t *testing.T) {
 func TestClientLeavesInAnAnswer(t *testing.T) {
 	for name, script := range map[string]func(string) epptest.Script{
 		"light": epptest.Light, "echo": epptest.Echo,
-		"silent": func(list string) epptest.Script { return answers(list, replies(epptest.Hangs, epptest.ResponseHead(), nil)) },
+		"silent": func(list string) epptest.Script {
+			return answers(list, replies(epptest.Hangs, epptest.ResponseHead(), nil))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			events := make(chan string)
