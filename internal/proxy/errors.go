@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/scheduling"
 )
 
 // A refusal is an answer that the proxy gives in an engine's stead. Whoever finds
@@ -17,6 +18,8 @@ type refusal struct {
 	// closing says that the connection is not to be used again, because what
 	// follows on it cannot be trusted or is not worth reading.
 	closing bool
+	// given is what the client is answered instead of public, from an external picker.
+	given *scheduling.ExternalAnswer
 	// gone says that the client is not there to be told.
 	gone bool
 }
@@ -60,6 +63,9 @@ func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(h
 	if no.gone {
 		return 0
 	}
+	if no.given != nil {
+		return no.give(w)
+	}
 	body := append(no.public.JSON(), '\n')
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -73,5 +79,20 @@ func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(h
 	w.WriteHeader(no.public.Status)
 	// The client may be gone; there is nobody else to tell.
 	n, _ = w.Write(body)
+	return n
+}
+
+// give sends a picker's answer as it is.
+func (no *refusal) give(w http.ResponseWriter) int {
+	h := w.Header()
+	h["Content-Type"] = nil // nothing said is better than net/http's guess
+	for name, values := range no.given.Header {
+		h[name] = values
+	}
+	if no.given.Status != http.StatusNoContent && no.given.Status != http.StatusNotModified {
+		h["Content-Length"] = []string{strconv.Itoa(len(no.given.Body))}
+	}
+	w.WriteHeader(no.given.Status)
+	n, _ := w.Write(no.given.Body) // the client may be gone
 	return n
 }

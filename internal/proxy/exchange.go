@@ -45,6 +45,11 @@ type exchange struct {
 	endTryContext context.CancelFunc
 	reply         reply
 
+	// The talk with the pool's external picker, nil where the in-process one
+	// chooses, and what it chose and was not tried.
+	consultation Consultation
+	chosen       []string
+
 	meter      llm.Meter
 	tokens     int               // content events after the first, so far
 	restorer   *llm.NameRestorer // nil: the answer passes as it is
@@ -113,6 +118,9 @@ func (x *exchange) serve() *refusal {
 	}
 	x.mirror()
 	x.compose()
+	if no := x.consult(); no != nil {
+		return no
+	}
 	return x.forward()
 }
 

@@ -23,6 +23,9 @@ func (x *exchange) forward() *refusal {
 		x.visit.Outcome.Retries = try
 		err := x.send(try)
 		if err == nil {
+			if no := x.showPicker(); no != nil {
+				return no
+			}
 			return x.answer()
 		}
 		failed = x.blame(err)
@@ -40,6 +43,9 @@ func (x *exchange) forward() *refusal {
 
 // pick has an endpoint chosen and reserved.
 func (x *exchange) pick() *refusal {
+	if !x.nextChosen() {
+		return x.noEndpoints()
+	}
 	x.call.At = x.proxy.now()
 	decision, err := x.proxy.picker.Pick(x.ctx, &x.call, x.pool)
 	if err != nil {

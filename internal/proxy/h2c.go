@@ -149,6 +149,7 @@ func (r *transportResponse) Close() error {
 // A watch ends a context when something does not happen for a while: one timer
 // for the whole answer, and none when there is nothing to watch for.
 type watch struct {
+	mu     sync.Mutex // whoever closes an answer need not be who reads it
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -164,6 +165,8 @@ func newWatch(ctx context.Context, period time.Duration, cause error) (context.C
 
 // expect watches for something else from now on.
 func (w *watch) expect(period time.Duration, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -174,6 +177,8 @@ func (w *watch) expect(period time.Duration, cause error) {
 }
 
 func (w *watch) rearm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Reset(w.period)
 	}

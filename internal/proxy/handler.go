@@ -26,6 +26,8 @@ type EndpointPicker interface {
 type Options struct {
 	Picker   EndpointPicker
 	Upstream *upstream.Client
+	// External begins consultations of external pickers; nil: none can be reached.
+	External ExternalPicker
 	Observer Observer // nil: nobody watches
 	Limits   Limits
 	Timeouts Timeouts
@@ -37,6 +39,7 @@ type Options struct {
 // concurrent use.
 type Proxy struct {
 	picker   EndpointPicker
+	external ExternalPicker
 	upstream *upstream.Client
 	h2c      http.RoundTripper
 	observer Observer
@@ -59,6 +62,7 @@ type Proxy struct {
 func New(o Options) *Proxy {
 	p := &Proxy{
 		picker:   o.Picker,
+		external: o.External,
 		upstream: o.Upstream,
 		h2c:      newH2CTransport(),
 		observer: o.Observer,

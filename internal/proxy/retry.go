@@ -30,7 +30,7 @@ func (x *exchange) unwelcome(try int) error {
 		if x.rule.Retry.Refuses(x.reply.status) {
 			return errRefused
 		}
-	case x.reply.status == http.StatusServiceUnavailable && x.pool.Inference && len(x.pool.Endpoints) > len(x.call.Tried)+1:
+	case x.reply.status == http.StatusServiceUnavailable && x.pool.Inference && x.others():
 		return errBusy
 	}
 	return nil
@@ -122,6 +122,12 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
+	case x.consultation != nil || x.pool != nil && x.pool.Picker != nil:
+		if no := x.blameExternal(err); no != nil {
+			return no
+		}
+	}
+	switch {
 	case context.Cause(x.ctx) == errRequestTimeout:
 		return refuse(llm.GatewayTimeout("The answer took longer than the route's request timeout allows."), llm.ReasonRequestTimeout)
 	case x.tryCtx != nil && context.Cause(x.tryCtx) == errAttemptTimeout:

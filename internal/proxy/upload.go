@@ -27,6 +27,9 @@ func (x *exchange) streamBody() *refusal {
 	if !hasBody(r) {
 		return nil
 	}
+	if x.rule.Picked() {
+		return x.hold() // an external picker sees all of it before it is sent
+	}
 	limit := x.visit.Listener.MaxBodyBytes
 	if limit > 0 && r.ContentLength > limit {
 		return tooLarge(x.limit())

@@ -37,9 +37,22 @@ type Pool struct {
 	ModelsKnown bool
 	// Objectives are the priorities requests may choose by name.
 	Objectives map[string]int
-	// ExternalPicker names the endpoint picker Service that should choose
-	// endpoints, "" for the in-process picker.
-	ExternalPicker string
+	// Picker is who chooses among Endpoints; nil: the in-process picker.
+	Picker *ExternalPicker
+}
+
+// ExternalPicker is a Service that speaks the endpoint picker protocol (Gateway
+// API Inference Extension, proposal 004).
+type ExternalPicker struct {
+	Service string // namespace/name:port
+	// Endpoints of the Service's port that are ready (host:port), ascending.
+	Endpoints []string
+	// FailOpen says that without the picker's choice the in-process picker chooses
+	// (failureMode); otherwise the request fails.
+	FailOpen bool
+	// Plaintext says that it speaks HTTP/2 in clear text. Over TLS its certificate
+	// is not verified (docs/decisions/0007).
+	Plaintext bool
 }
 
 // Plain reports that the pool is spoken to over HTTP/1.1 in clear text.
@@ -115,6 +128,8 @@ func (p *Pool) Serves(model string) Serving {
 		return ServesYes
 	case model != "" && p.reports(model):
 		return ServesYes
+	case p.Picker != nil:
+		return ServesMaybe // it may know other names than its endpoints do
 	case p.ModelsKnown:
 		return ServesNot
 	}

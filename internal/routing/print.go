@@ -223,7 +223,7 @@ func (t *BackendTLS) words() string {
 
 func (p *Pool) print(b *strings.Builder) {
 	fmt.Fprintf(b, "pool %s%s%s%s endpoints %s%s\n", p.ID, flag(p.Protocol == H2C, " h2c"), p.TLS.words(),
-		field(" picker ", p.ExternalPicker), p.addresses(), field(" models ", strings.Join(p.Models, ",")))
+		p.Picker, p.addresses(), field(" models ", strings.Join(p.Models, ",")))
 	for _, name := range slices.Sorted(maps.Keys(p.Rules)) {
 		fmt.Fprintf(b, "  model %s -> %s\n", name, p.Rules[name])
 	}
@@ -232,15 +232,27 @@ func (p *Pool) print(b *strings.Builder) {
 	}
 }
 
-func (p *Pool) addresses() string {
-	if len(p.Endpoints) == 0 {
-		return "none"
+// String prints the picker with a leading space, or nothing for nil.
+func (e *ExternalPicker) String() string {
+	if e == nil {
+		return ""
 	}
+	return " picker " + e.Service + flag(e.Plaintext, " plaintext") + flag(e.FailOpen, " fail-open") + " at " + addressList(e.Endpoints)
+}
+
+func (p *Pool) addresses() string {
 	out := make([]string, len(p.Endpoints))
 	for i, e := range p.Endpoints {
 		out[i] = e.Address
 	}
-	return strings.Join(out, ",")
+	return addressList(out)
+}
+
+func addressList(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ",")
 }
 
 // String prints the rule's targets with their weights.

@@ -23,6 +23,7 @@ type Rule struct {
 	// never be skipped, Gateway API).
 	Failure string
 
+	picked  bool
 	all     *Split
 	byModel map[string]*Split
 	unknown *Split
@@ -170,6 +171,7 @@ func (r *Rule) Seal() {
 	for i := range r.Backends {
 		if p := r.Backends[i].Pool; p != nil {
 			p.eachName(func(name string) { names[name] = struct{}{} })
+			r.picked = r.picked || p.Picker != nil
 		}
 	}
 	r.byModel = make(map[string]*Split, len(names))
@@ -254,6 +256,10 @@ func (r *Rule) Inference() bool {
 	}
 	return false
 }
+
+// Picked reports whether some backend is a pool with an external picker, which is
+// shown the whole request before it is sent.
+func (r *Rule) Picked() bool { return r.picked }
 
 // Excluded returns the weighted pools that model is never sent to because they
 // are known not to serve it, in the rule's order.
