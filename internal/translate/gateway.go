@@ -106,7 +106,7 @@ func (b *build) classStatus(o *gwv1.GatewayClass) (cfv1a1.GatewayParametersSpec,
 	} else {
 		cs.yes(accepted, accepted, "")
 	}
-	b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
+	b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list, Features: SupportedFeatures()})
 	return parameters, !v.bad()
 }
 

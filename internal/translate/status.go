@@ -36,6 +36,8 @@ type Status struct {
 	// Conditions of the object itself (GatewayClass, Gateway, InferenceModel,
 	// InferenceObjective, InferenceModelRewrite).
 	Conditions []metav1.Condition
+	// Features that a GatewayClass supports.
+	Features []gwv1.FeatureName
 	// Listeners of a Gateway or ListenerSet, Addresses of a Gateway.
 	Listeners []ListenerStatus
 	Addresses []gwv1.GatewayStatusAddress
