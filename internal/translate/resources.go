@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"reflect"
+
 	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -55,6 +57,18 @@ type Resources struct {
 	// Models are the names each endpoint (host:port) reported on /v1/models. An
 	// absent key means that it has not answered yet.
 	Models map[string][]string
+}
+
+// Len is the number of objects.
+func (r *Resources) Len() int {
+	n := 0
+	v := reflect.ValueOf(r).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Slice {
+			n += f.Len()
+		}
+	}
+	return n
 }
 
 // Options are the parts of a Build's input that are not objects.
