@@ -54,6 +54,9 @@ bench: build ## CPU per request and more, beside nginx and haproxy
 	@tools/setup bench
 	$(GO) run ./bench
 
+# The flags that cmd/testbin builds with: others would compile Kubernetes again.
+TESTBIN_ENV := CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
+
 testbin: ## build what test clusters run into bin/testbin; minutes the first time
 	@tools/setup cluster
 	cd test/cluster && $(GO) run ./cmd/testbin --out ../../bin/testbin
@@ -61,8 +64,11 @@ testbin: ## build what test clusters run into bin/testbin; minutes the first tim
 cluster: testbin ## start a Kubernetes cluster of local processes and say how to enter it
 	bin/testbin/up --dir bin/cluster --images test/cluster/images.yaml
 
+# Without cmd/hyper: vet would read all of Kubernetes for it.
+CLUSTER_PKGS := . ./internal/... ./cmd/up ./cmd/testbin ./cmd/testserver
+
 cluster-test: testbin ## test the test cluster itself
-	cd test/cluster && $(GO) vet ./... && $(GO) test ./...
+	cd test/cluster && $(TESTBIN_ENV) $(GO) vet $(CLUSTER_PKGS) && $(TESTBIN_ENV) $(GO) test $(CLUSTER_PKGS)
 
 golden: ## rewrite the expected results of golden tests; read the difference before committing
 	$(GO) test $$(grep -rl '"update", false' --include='*_test.go' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update

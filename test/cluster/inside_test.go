@@ -235,6 +235,14 @@ func TestInsideAddresses(t *testing.T) {
 	}
 }
 
+// TestInsideUnassigned shows that an address without a Service refuses at once.
+func TestInsideUnassigned(t *testing.T) {
+	inside(t)
+	if _, err := get("http://10.250.99.99"); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("error %v, want a refused connection", err)
+	}
+}
+
 // TestInsideValidation shows that the API server's own rules hold.
 func TestInsideValidation(t *testing.T) {
 	inside(t)

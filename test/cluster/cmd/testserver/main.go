@@ -8,7 +8,8 @@
 //	GET /slow?d=1s   answers after a time
 //	GET /log?line=x  prints a line
 //	GET /env?name=X  a variable
-//	GET /file?path=/ a file, or who we are and what is writable for /proc
+//	GET /file?path=/ a file
+//	GET /id          user, group, and whether the root can be written to
 //	GET /api?path=/  asks the API server with the pod's token, and gives its status
 //
 // On SIGTERM it ends at once, as programs that rely on preStop do; with

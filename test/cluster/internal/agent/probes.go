@@ -13,8 +13,7 @@ import (
 
 // afterStart runs the postStart hook and the probes of one run of a container;
 // ctx ends with it. started is called when it counts as started.
-func (w *worker) afterStart(ctx context.Context, c *containerState, target probe.Target, started func()) {
-	process := c.process
+func (w *worker) afterStart(ctx context.Context, c *containerState, process *container.Process, target probe.Target, started func()) {
 	if l := c.spec.Lifecycle; l != nil && l.PostStart != nil {
 		if err := target.Handle(ctx, l.PostStart); err != nil && ctx.Err() == nil {
 			w.warn("FailedPostStartHook", err)
@@ -22,7 +21,7 @@ func (w *worker) afterStart(ctx context.Context, c *containerState, target probe
 			return
 		}
 	}
-	if p := c.spec.StartupProbe; p != nil && !w.waitStarted(ctx, c, p, target) {
+	if p := c.spec.StartupProbe; p != nil && !w.waitStarted(ctx, c, process, p, target) {
 		return
 	}
 	started()
@@ -47,8 +46,8 @@ func (w *worker) afterStart(ctx context.Context, c *containerState, target probe
 }
 
 // waitStarted reports whether the startup probe succeeded.
-func (w *worker) waitStarted(ctx context.Context, c *containerState, p *v1.Probe, target probe.Target) bool {
-	ok, process := false, c.process
+func (w *worker) waitStarted(ctx context.Context, c *containerState, process *container.Process, p *v1.Probe, target probe.Target) bool {
+	ok := false
 	w.run1(ctx, probe.Startup, p, target, func(v probe.Verdict, err error) bool {
 		if v == probe.Bad {
 			w.warn("Unhealthy", fmt.Errorf("startup probe of %s failed: %w", c.spec.Name, err))
@@ -59,8 +58,9 @@ func (w *worker) waitStarted(ctx context.Context, c *containerState, p *v1.Probe
 	})
 	if ok {
 		w.mu.Lock()
-		c.started = true
-		c.ready = c.spec.ReadinessProbe == nil
+		if c.process == process && c.state.Running != nil {
+			c.started, c.ready = true, c.spec.ReadinessProbe == nil
+		}
 		w.mu.Unlock()
 		w.touch()
 	}

@@ -32,6 +32,7 @@ func (w *worker) writeStatuses(ctx context.Context) {
 func (w *worker) writeStatus(ctx context.Context) {
 	w.mu.Lock()
 	status := podStatus(w.view(), metav1.Now())
+	w.conditions = status.Conditions
 	w.mu.Unlock()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": w.pod.UID}, "status": status})
 	if err != nil {
@@ -39,13 +40,9 @@ func (w *worker) writeStatus(ctx context.Context) {
 		return
 	}
 	pods := w.agent.Client.CoreV1().Pods(w.pod.Namespace)
-	written, err := pods.Patch(ctx, w.pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = pods.Patch(ctx, w.pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
-		w.mu.Lock()
-		// The informer may be behind; the next transition times build on this.
-		w.latest.Status.Conditions = written.Status.Conditions
-		w.mu.Unlock()
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ctx.Err() != nil:
 	default:
 		w.agent.Logger.Error("write status", "pod", w.pod.Namespace+"/"+w.pod.Name, "error", err)
@@ -56,6 +53,7 @@ func (w *worker) writeStatus(ctx context.Context) {
 // view is what a pod's status is made from.
 type view struct {
 	pod          *v1.Pod // the newest version known
+	previous     []v1.PodCondition
 	ip           string
 	started      metav1.Time
 	ending       bool
@@ -63,11 +61,10 @@ type view struct {
 	inits, mains []*containerState
 }
 
-// view needs mu. It copies the pod, whose conditions are then its own.
+// view needs mu.
 func (w *worker) view() view {
-	w.latest = w.latest.DeepCopy()
 	return view{
-		pod: w.latest, ip: w.ip, started: w.started, ending: w.isEnding(),
+		pod: w.latest, previous: w.conditions, ip: w.ip, started: w.started, ending: w.isEnding(),
 		initialized: w.initialized, inits: w.inits, mains: w.mains,
 	}
 }
@@ -165,7 +162,7 @@ func conditions(v view, containersReady bool, phase v1.PodPhase, now metav1.Time
 		if !c.ok {
 			condition.Status, condition.Reason = v1.ConditionFalse, c.reason
 		}
-		for _, old := range v.pod.Status.Conditions {
+		for _, old := range v.previous {
 			if old.Type == c.kind && old.Status == condition.Status {
 				condition.LastTransitionTime = old.LastTransitionTime
 			}

@@ -75,7 +75,7 @@ func TestTransitionTimes(t *testing.T) {
 	c := &containerState{state: running}
 	v := view{pod: pod, ip: "10.0.0.9", initialized: true, mains: []*containerState{c}}
 	first, second := metav1.Unix(100, 0), metav1.Unix(200, 0)
-	pod.Status = podStatus(v, first)
+	v.previous = podStatus(v, first).Conditions
 	c.ready = true
 	later := podStatus(v, second)
 	if at := condition(later, v1.PodInitialized).LastTransitionTime; !at.Equal(&first) {

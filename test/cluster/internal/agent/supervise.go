@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -26,13 +27,8 @@ func (e *startError) Error() string { return e.err.Error() }
 // policy is satisfied. up is closed when it has started for the first time.
 func (w *worker) supervise(ctx context.Context, c *containerState, stop <-chan struct{}, up chan struct{}) {
 	var back backoff
-	first := true
-	started := func() {
-		if first {
-			first = false
-			close(up)
-		}
-	}
+	var once sync.Once
+	started := func() { once.Do(func() { close(up) }) }
 	for {
 		began := time.Now()
 		reason := "CrashLoopBackOff"
@@ -190,7 +186,7 @@ func (w *worker) attend(ctx context.Context, c *containerState, stop <-chan stru
 	probes, stopProbes := context.WithCancel(ctx)
 	defer stopProbes()
 	target := w.target(c)
-	go w.afterStart(probes, c, target, started)
+	go w.afterStart(probes, c, process, target, started)
 	select {
 	case <-process.Done():
 	case <-stop:

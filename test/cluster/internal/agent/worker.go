@@ -32,7 +32,8 @@ type worker struct {
 	changed chan struct{} // has one element when the status should be written
 
 	mu          sync.Mutex
-	latest      *v1.Pod
+	latest      *v1.Pod // the informer's own: never written to
+	conditions  []v1.PodCondition
 	grace       time.Duration
 	forced      bool
 	initialized bool

@@ -17,7 +17,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,6 +69,30 @@ func SetUpNode() error {
 		if err := RouteToNode(netip.MustParsePrefix(r)); err != nil {
 			return err
 		}
+	}
+	return rejectUnassigned()
+}
+
+// rejectUnassigned makes a load balancer address that no Service has, or whose
+// rules kube-proxy has not written yet, refuse connections. Otherwise the first
+// packet would be lost, and whoever sent it would only try again a second later.
+// Packets to Services have got an endpoint's address before they come here.
+func rejectUnassigned() error {
+	nft, err := exec.LookPath("nft")
+	if err != nil {
+		nft = "/usr/sbin/nft" // where it is, whatever PATH says
+	}
+	if _, err := os.Stat(nft); err != nil {
+		return errors.New("nft is missing, which kube-proxy calls: install the package nftables, or run `tools/setup cluster`")
+	}
+	const rule = "ip daddr " + BalancerRange + " meta l4proto tcp reject with tcp reset"
+	cmd := exec.Command(nft, "-f", "-")
+	cmd.Stdin = strings.NewReader(`table ip unassigned {
+	chain output { type filter hook output priority 0; ` + rule + `; }
+	chain forward { type filter hook forward priority 0; ` + rule + `; }
+}`)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("nft: %w: %s (does this kernel have nf_tables?)", err, out)
 	}
 	return nil
 }
