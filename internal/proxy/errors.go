@@ -22,6 +22,10 @@ type refusal struct {
 	given *scheduling.ExternalAnswer
 	// gone says that the client is not there to be told.
 	gone bool
+	// bodiless says that the client asked for a head alone, so that nothing is said
+	// of a body that does not come (RFC 9110 §9.3.2 allows it): clients take a
+	// Content-Type for a body to be read.
+	bodiless bool
 }
 
 // refuse returns the refusal for most cases.
@@ -67,8 +71,11 @@ func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(h
 		return no.give(w)
 	}
 	body := append(no.public.JSON(), '\n')
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Type"] = nil // nothing said is better than net/http's guess
+	if !no.bodiless {
+		h["Content-Type"] = []string{"application/json"}
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	if no.retryAfter {
 		h["Retry-After"] = []string{retryAfterSeconds}
 	}

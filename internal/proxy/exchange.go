@@ -162,6 +162,7 @@ func (x *exchange) refuse(no *refusal) {
 	x.leaveBody()
 	// HTTP/2 frames its requests itself, and a connection carries many.
 	closing := no.closing && x.r.ProtoMajor == 1
+	no.bodiless = x.r.Method == http.MethodHead
 	o.BytesOut += int64(no.write(x.w, closing, x.allowOrigin))
 }
 

@@ -264,3 +264,12 @@ func TestPickersErrors(t *testing.T) {
 		hasReason(t, w.last(i+1), c.reason)
 	}
 }
+
+// A refusal of a HEAD has no body, and says nothing of one.
+func TestRefusalOfHead(t *testing.T) {
+	w := newWorld(t, serving(to(pool("a"))))
+	a := w.send(w.request(http.MethodHead, "/v1/models/none", nil))
+	if a.status != 404 || a.body != "" || a.header.Get("Content-Type") != "" {
+		t.Errorf("answer is %d %q, content type %q", a.status, a.body, a.header.Get("Content-Type"))
+	}
+}
