@@ -171,7 +171,7 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 		"leaves at the head":                {replies(epptest.Leaves, nil), true, true},
 		"leaves at a piece":                 {replies(epptest.Leaves, epptest.ResponseHead(), nothing, nil), true, true},
 		"leaves streaming":                  {replies(epptest.Leaves, epptest.ResponseHead(), first, nil), true, true},
-		"answers too much":                  {replies(says(nothing, nothing), epptest.ResponseHead(), nothing), true, false},
+		"answers too much":                  {replies(says(nothing, nothing), epptest.ResponseHead()), true, false},
 		"answers its head twice":            {replies(epptest.Hangs, epptest.ResponseHead(), epptest.ResponseHead()), true, false},
 		"is silent at the head":             {epptest.Hangs, true, false},
 		"is silent at a piece":              {replies(epptest.Hangs, epptest.ResponseHead(), nothing), true, false},

@@ -110,8 +110,13 @@ func TestConnectionsLeaveWithTheirPicker(t *testing.T) {
 
 // A connection on which a picker fell silent is not given new streams.
 func TestSuspectConnectionsAreReplaced(t *testing.T) {
-	p := epptest.Start(t, epptest.Hangs)
-	c, pool := newTestClient(t, Options{Timeout: 20 * time.Millisecond}, p.Address)
+	p := epptest.Start(t, epptest.Light(chosen))
+	c, pool := newTestClient(t, Options{}, p.Address)
+	if _, err := choose(t, c, pool); err != nil {
+		t.Fatal(err)
+	}
+	p.Follow(epptest.Hangs)
+	c.opts.Timeout = 20 * time.Millisecond
 	if _, err := choose(t, c, pool); !errors.Is(err, scheduling.ErrExternal) || !errors.Is(err, errSilent) {
 		t.Fatalf("error is %v", err)
 	}

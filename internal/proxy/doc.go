@@ -19,14 +19,19 @@
 //  7. headers.go and target.go compose what the engine is sent: end-to-end fields
 //     alone, the route's changes, the spliced model, every other byte as it came.
 //     mirror.go copies it first for the route's mirrors, which go their own way.
-//  8. forward.go has the EndpointPicker choose an endpoint, sends (over upstream's
+//  8. consult.go shows the request to the pool's external endpoint picker, where
+//     there is one, and has the answer pass through it later: a list of endpoints,
+//     changed fields and bodies come of that. Whatever it does, it talks to the proxy
+//     through the interface Consultation.
+//  9. forward.go has the EndpointPicker choose an endpoint, or book the one that was
+//     chosen, sends (over upstream's
 //     HTTP/1.1 client, or h2c.go) and, while the client has seen nothing, tries
 //     another endpoint when one fails (retry.go).
-//  9. answer.go writes the head, stream.go the bytes: each read is metered, given
+//  10. answer.go writes the head, stream.go the bytes: each read is metered, given
 //     the client's model name back if it has to be (NameRestorer), and flushed.
 //     clientwrite.go bounds the wait for clients that do not read; upgrade.go joins
 //     two connections when both sides switch protocols.
-//  10. exchange.go closes the books: one Outcome goes to the Observer.
+//  11. exchange.go closes the books: one Outcome goes to the Observer.
 //
 // Errors travel as refusals (errors.go), each a public answer and a reason; only
 // exchange.go writes them. After the first byte there is no way back: an event

@@ -267,3 +267,30 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%.1f allocations per call, want 1", n)
 	}
 }
+
+// TestChosenElsewhere: what an external picker chose is booked, not decided.
+func TestChosenElsewhere(t *testing.T) {
+	s, p := New(Options{}), testPool("p", "a:1", "b:1", "c:1")
+	var booked []Decision
+	for range 5 {
+		d, err := s.Pick(t.Context(), &Call{Chosen: "b:1", At: time.Unix(1, 0)}, p)
+		if err != nil || d.Endpoint.Address != "b:1" {
+			t.Fatalf("booked %s, %v", d.Endpoint.Address, err)
+		}
+		booked = append(booked, d)
+	}
+	if d, err := s.Pick(t.Context(), &Call{At: time.Unix(1, 0)}, p); err != nil || d.Endpoint.Address == "b:1" {
+		t.Errorf("five requests in flight there are not seen: %s, %v", d.Endpoint.Address, err)
+	} else {
+		booked = append(booked, d)
+	}
+	for _, call := range []Call{{Chosen: "d:1"}, {Chosen: "b:1", Tried: []string{"b:1"}}} {
+		if _, err := s.Pick(t.Context(), &call, p); !errors.Is(err, ErrExhausted) {
+			t.Errorf("%+v: error is %v", call, err)
+		}
+	}
+	for _, d := range booked {
+		d.Reservation.End(EndResult{At: time.Unix(2, 0)})
+	}
+	checkZero(t, s)
+}
