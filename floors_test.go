@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/admin":            4,
 	"internal/sim":              4,
 	"internal/source/file":      5,
+	"internal/source/kube":      5,
 	"internal/app":              6,
 	"cmd/crossfade":             7,
 	"test":                      8,

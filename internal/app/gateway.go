@@ -15,22 +15,20 @@ import (
 // serving what it knew.
 type Gateway struct {
 	*plane
-	name        types.NamespacedName
-	controllers []string
-	source      source.Source
-	inputs      inputs
+	name   types.NamespacedName
+	source source.Source
+	inputs inputs
 }
 
-// NewGateway builds the data plane of the Gateway called name, whose class has one
-// of controllers as its controllerName, fed from src.
-func NewGateway(cfg Config, name types.NamespacedName, controllers []string, src source.Source) (*Gateway, error) {
+// NewGateway builds the data plane of the Gateway called name, fed from src.
+func NewGateway(cfg Config, name types.NamespacedName, src source.Source) (*Gateway, error) {
 	if err := cfg.validateServing(); err != nil {
 		return nil, err
 	}
 	if name.Namespace == "" || name.Name == "" {
 		return nil, errors.New("--gateway names no Gateway: write it as namespace/name")
 	}
-	g := &Gateway{name: name, controllers: controllers, source: src, inputs: newInputs()}
+	g := &Gateway{name: name, source: src, inputs: newInputs()}
 	g.plane = newPlane(cfg, g.inputs.ring)
 	return g, nil
 }
@@ -48,7 +46,7 @@ func (g *Gateway) reconcile(ctx context.Context, update source.Update) {
 	started := time.Now()
 	in := *update.Resources
 	in.Models = g.models.all()
-	result := translate.Build(&in, translate.Options{Controller: ControllerName, Controllers: g.controllers, Cluster: true, Only: g.name})
+	result := translate.Build(&in, translate.Options{Controller: ControllerName, Cluster: true, Only: g.name})
 	unbound := g.serve(ctx, result.Snapshot)
 	v := g.newView(result, update.Origins, unbound)
 	v.addProblems(update.Problems, update.Origins)

@@ -82,7 +82,7 @@ func newLogger(o options) (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := slog.Handler(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	handler := slog.Handler(slog.NewTextHandler(f, nil))
 	if o.Verbose {
 		handler = slog.NewMultiHandler(handler, slog.NewTextHandler(os.Stderr, nil))
 	}

@@ -138,7 +138,7 @@ func (p *Plane) await(ctx context.Context, what string, try func(context.Context
 		err := try(attempt)
 		cancel()
 		if err == nil {
-			p.Logger.Debug("done waiting for "+what, "after", time.Since(p.started).Round(10*time.Millisecond))
+			p.Logger.Info("done waiting for "+what, "after", time.Since(p.started).Round(10*time.Millisecond))
 			return nil
 		}
 		select {
@@ -190,6 +190,8 @@ func (p *Plane) spawn(name string, args []string) error {
 	defer log.Close() // the child has its own descriptor
 	cmd := exec.Command(p.Hyper, append([]string{name}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	// kube-proxy calls nft, which lies where not every PATH leads.
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	// A Ctrl-C at the terminal is for us; we then stop the programs in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
