@@ -22,6 +22,8 @@ var floors = map[string]int{
 	"internal/scheduling":       2,
 	"internal/translate":        2,
 	"internal/upstream":         3,
+	"internal/extproc":          3,
+	"internal/extproc/epptest":  3,
 	"internal/source":           4,
 	"internal/modelserver":      4,
 	"internal/proxy":            4,

@@ -135,6 +135,7 @@ func (c *Controller) reconcile(_ context.Context, update source.Update) {
 	v := newView(result, update.Origins)
 	before := c.view.Load()
 	v.Generation, v.Published = before.Generation+1, time.Now()
+	v.Read = update.Resources.Len()
 	v.addProblems(others, update.Origins)
 	v.sortProblems()
 	logProblems(c.cfg.Log, before.Problems, v.Problems)

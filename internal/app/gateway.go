@@ -49,6 +49,7 @@ func (g *Gateway) reconcile(ctx context.Context, update source.Update) {
 	result := translate.Build(&in, translate.Options{Controller: ControllerName, Cluster: true, Only: g.name})
 	unbound := g.serve(ctx, result.Snapshot)
 	v := g.newView(result, update.Origins, unbound)
+	v.Read = update.Resources.Len()
 	v.addProblems(update.Problems, update.Origins)
 	g.show(v, time.Since(started))
 }

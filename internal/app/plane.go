@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/extproc"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
@@ -30,6 +31,7 @@ type plane struct {
 	scheduler *scheduling.Scheduler
 	poller    *modelserver.Poller
 	client    *upstream.Client
+	pickers   *extproc.Client
 	proxy     *proxy.Proxy
 	listeners *proxy.Listeners
 	registry  *prometheus.Registry
@@ -53,9 +55,11 @@ func newPlane(cfg Config, ring func()) *plane {
 		OnModels:  p.models.set,
 	})
 	p.client = upstream.New(upstream.Options{})
+	p.pickers = extproc.New(extproc.Options{Logger: cfg.Log})
 	p.proxy = proxy.New(proxy.Options{
 		Picker:   p.scheduler,
 		Upstream: p.client,
+		External: consultations(p.pickers),
 		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
 		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
@@ -91,6 +95,7 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	stop()
 	p.proxy.Close()
 	p.client.Close()
+	p.pickers.Close()
 	_ = side.Close() // in its last moments the page of a stopping gateway is nobody's loss
 	return errors.Join(tasks.wait(), drained)
 }
@@ -132,6 +137,7 @@ func (p *plane) follow(s *routing.Snapshot) {
 	p.models.retain(keep)
 	p.poller.SetEndpoints(targets)
 	p.scheduler.Retain(s)
+	p.pickers.Retain(s)
 }
 
 // show makes v the view, logs what is new in it and says whether it is the first.

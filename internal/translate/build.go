@@ -40,6 +40,7 @@ type build struct {
 	limits    map[target]*policy      // ClientTrafficPolicies
 	timeouts  map[target]*policy      // BackendTrafficPolicies
 	named     []named                 // InferenceModels and their like
+	tls       *tlsPolicies
 
 	statuses []Status
 	problems []Problem
@@ -103,7 +104,7 @@ func (b *build) snapshot() *routing.Snapshot {
 	s := &routing.Snapshot{Pools: map[string]*routing.Pool{}}
 	ports := map[uint16]*routing.Port{}
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if !l.programmed {
 				continue
 			}
@@ -128,9 +129,5 @@ func (b *build) snapshot() *routing.Snapshot {
 }
 
 func addPools(s *routing.Snapshot, r *routing.Rule) {
-	for i := range r.Backends {
-		if p := r.Backends[i].Pool; p != nil {
-			s.Pools[p.ID] = p
-		}
-	}
+	r.EachPool(func(p *routing.Pool) { s.Pools[p.ID] = p })
 }

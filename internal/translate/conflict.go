@@ -33,8 +33,8 @@ func (b *build) findIndistinct(g *gateway) {
 
 func (b *build) conflict(l, other *listener, reason string) {
 	owner := "listener " + other.name
-	if other.gateway != l.gateway {
-		owner += " of " + other.gateway.ref.String()
+	if other.owner() != l.owner() {
+		owner += " of " + other.owner().String()
 	}
 	message := fmt.Sprintf("port %d is already used by %s, with another protocol", l.port, owner)
 	if reason == string(gwv1.ListenerReasonHostnameConflict) {
@@ -61,7 +61,7 @@ func (b *build) refuseConflicts() {
 	}
 	claims := map[uint16]*claim{}
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if l.refused() || g.refused != "" {
 				continue
 			}
@@ -85,7 +85,7 @@ func (b *build) refuseConflicts() {
 // programAll programs every listener that is not refused.
 func (b *build) programAll() {
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if !l.refused() && g.refused == "" {
 				l.program()
 			}

@@ -36,8 +36,8 @@ type DataPlane struct {
 	Addresses []string
 	// Parameters of the Gateway and its class, merged.
 	Parameters cfv1a1.GatewayParametersSpec
-	// Secrets the Gateway refers to and may read, by namespace and name, sorted.
-	Secrets []types.NamespacedName
+	// Reads are the Secrets and ConfigMaps the data plane may read, see Needs.
+	Reads []ObjectRef
 }
 
 // DataPlanePort is one port of the Service in front of a data plane.
@@ -59,10 +59,11 @@ func (b *build) dataPlanes() []DataPlane {
 		return nil
 	}
 	var out []DataPlane
+	needs := NewNeeds(b.in)
 	for _, g := range b.gateways {
 		d := DataPlane{Gateway: g.ref, UID: g.object.UID, Class: string(g.object.Spec.GatewayClassName), Name: dataPlaneName(g.object), Keep: g.refused != ""}
 		if !d.Keep {
-			b.describe(&d, g)
+			b.describe(&d, g, needs)
 		}
 		out = append(out, d)
 	}
@@ -73,7 +74,7 @@ func (b *build) dataPlanes() []DataPlane {
 	return out
 }
 
-func (b *build) describe(d *DataPlane, g *gateway) {
+func (b *build) describe(d *DataPlane, g *gateway, needs *Needs) {
 	d.Labels, d.Annotations = map[string]string{}, map[string]string{}
 	if infra := g.object.Spec.Infrastructure; infra != nil {
 		for k, v := range infra.Labels {
@@ -83,7 +84,7 @@ func (b *build) describe(d *DataPlane, g *gateway) {
 			d.Annotations[string(k)] = string(v)
 		}
 	}
-	for _, l := range g.listeners {
+	for _, l := range g.allListeners() {
 		if l.refused() {
 			continue
 		}
@@ -101,25 +102,7 @@ func (b *build) describe(d *DataPlane, g *gateway) {
 		}
 	}
 	d.Parameters = g.parameters
-	d.Secrets = b.secretsOf(g)
-}
-
-// secretsOf lists the Secrets that listeners of g refer to and may: existing or
-// not, so that one created later can be read at once.
-func (b *build) secretsOf(g *gateway) []types.NamespacedName {
-	var out []types.NamespacedName
-	for _, l := range g.object.Spec.Listeners {
-		if l.TLS == nil {
-			continue
-		}
-		for i := range l.TLS.CertificateRefs {
-			if to := certificateRef(g.ref, &l.TLS.CertificateRefs[i]); to.Group == "" && to.Kind == kindSecret && b.grants.permit(g.ref, to) {
-				out = append(out, types.NamespacedName{Namespace: to.Namespace, Name: to.Name})
-			}
-		}
-	}
-	slices.SortFunc(out, compareNames)
-	return slices.Compact(out)
+	d.Reads = needs.Of(g.object)
 }
 
 // maxObjectName is the longest name of a Service (RFC 1035), which is also the

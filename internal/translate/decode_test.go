@@ -52,10 +52,16 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 		in.GatewayClasses, err = one(in.GatewayClasses, doc)
 	case "Gateway." + gatewayGroup:
 		in.Gateways, err = one(in.Gateways, doc)
+	case "ListenerSet." + gatewayGroup:
+		in.ListenerSets, err = one(in.ListenerSets, doc)
 	case "HTTPRoute." + gatewayGroup:
 		in.HTTPRoutes, err = one(in.HTTPRoutes, doc)
 	case "ReferenceGrant." + gatewayGroup:
 		in.ReferenceGrants, err = one(in.ReferenceGrants, doc)
+	case "BackendTLSPolicy." + gatewayGroup:
+		in.BackendTLSPolicies, err = one(in.BackendTLSPolicies, doc)
+	case "ConfigMap.":
+		in.ConfigMaps, err = one(in.ConfigMaps, doc)
 	case "Namespace.":
 		in.Namespaces, err = one(in.Namespaces, doc)
 	case "Service.":
@@ -118,6 +124,9 @@ func one[T any, P object[T]](list []P, doc []byte) ([]P, error) {
 				s.StringData[k] = keyPair()[k]
 			}
 		}
+	}
+	if m, ok := any(o).(*corev1.ConfigMap); ok && m.Data["ca.crt"] == "GENERATED" {
+		m.Data["ca.crt"] = keyPair()["tls.crt"]
 	}
 	for i := range list {
 		if refOf(list[i]) == refOf(o) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
+	"crossfade.dev/internal/routing"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -23,12 +24,16 @@ type gateway struct {
 	ref       ObjectRef
 	class     *class
 	listeners []*listener
+	sets      []*listenerSet // that name it as their parent, oldest first
 	// refused says why the Gateway as a whole is not served, "" when it is.
 	refused, reason string
 	// unbound says which of the addresses it asks for it does not get.
 	unbound string
 	// parameters are those of the Gateway and its class, merged.
 	parameters cfv1a1.GatewayParametersSpec
+	// identity is what its backends are shown, and identityWrong why there is none.
+	identity      *routing.Identity
+	identityWrong verdict
 }
 
 // translateGateways fills b.gateways and decides what their listeners may serve.
@@ -101,7 +106,7 @@ func (b *build) classStatus(o *gwv1.GatewayClass) (cfv1a1.GatewayParametersSpec,
 	} else {
 		cs.yes(accepted, accepted, "")
 	}
-	b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
+	b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list, Features: SupportedFeatures()})
 	return parameters, !v.bad()
 }
 
@@ -133,9 +138,7 @@ func (b *build) checkGateway(g *gateway) {
 	}
 	g.parameters = parameters
 	b.checkAddresses(g, refuse)
-	if tls := spec.TLS; tls != nil && tls.Backend != nil {
-		b.report(Warning, g.ref, "spec.tls.backend", "client certificates for backends are not used", "remove the field")
-	}
+	b.checkIdentity(g)
 }
 
 // checkAddresses looks at the addresses a Gateway asks for. A data plane serves
@@ -166,7 +169,7 @@ func (b *build) checkAddresses(g *gateway, refuse func(reason, field, message, r
 func (b *build) finishGateways() {
 	for _, g := range b.gateways {
 		at := b.whereabouts(g)
-		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(at), Addresses: statusAddresses(at.addresses)}
+		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(at), Addresses: statusAddresses(at.addresses), AttachedSets: g.attachedSets()}
 		for _, l := range g.listeners {
 			s.Listeners = append(s.Listeners, l.status())
 		}
@@ -210,6 +213,7 @@ func (g *gateway) conditions(at whereabouts) []metav1.Condition {
 	default:
 		cs.yes(programmed, programmed, "")
 	}
+	g.tlsConditions(&cs)
 	return cs.list
 }
 

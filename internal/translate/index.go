@@ -20,6 +20,7 @@ type index struct {
 	service    map[types.NamespacedName]*corev1.Service
 	slices     map[types.NamespacedName][]*discoveryv1.EndpointSlice // by Service
 	secrets    map[types.NamespacedName]*corev1.Secret
+	configMaps map[types.NamespacedName]*corev1.ConfigMap
 	pods       map[podLabel][]*corev1.Pod
 	grants     grants
 	// parameters and deployments are of data planes.
@@ -36,6 +37,7 @@ func newIndex(in *Resources) *index {
 		service:    byName(in.Services),
 		slices:     map[types.NamespacedName][]*discoveryv1.EndpointSlice{},
 		secrets:    byName(in.Secrets),
+		configMaps: byName(in.ConfigMaps),
 		pods:       map[podLabel][]*corev1.Pod{},
 		grants:     newGrants(in.ReferenceGrants),
 

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"reflect"
+
 	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -22,10 +24,12 @@ const AddressAnnotation = "crossfade.dev/address"
 // Objects are defaulted and have passed their schema; they are shared and must
 // not be changed. Lists are in any order.
 type Resources struct {
-	GatewayClasses  []*gwv1.GatewayClass
-	Gateways        []*gwv1.Gateway
-	HTTPRoutes      []*gwv1.HTTPRoute
-	ReferenceGrants []*gwv1.ReferenceGrant
+	GatewayClasses     []*gwv1.GatewayClass
+	Gateways           []*gwv1.Gateway
+	ListenerSets       []*gwv1.ListenerSet
+	HTTPRoutes         []*gwv1.HTTPRoute
+	ReferenceGrants    []*gwv1.ReferenceGrant
+	BackendTLSPolicies []*gwv1.BackendTLSPolicy
 
 	Namespaces     []*corev1.Namespace // may lack namespaces that objects are in
 	Services       []*corev1.Service
@@ -53,6 +57,18 @@ type Resources struct {
 	// Models are the names each endpoint (host:port) reported on /v1/models. An
 	// absent key means that it has not answered yet.
 	Models map[string][]string
+}
+
+// Len is the number of objects.
+func (r *Resources) Len() int {
+	n := 0
+	v := reflect.ValueOf(r).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Slice {
+			n += f.Len()
+		}
+	}
+	return n
 }
 
 // Options are the parts of a Build's input that are not objects.

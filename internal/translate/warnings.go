@@ -37,8 +37,8 @@ func (b *build) warn() {
 		}
 	}
 	for _, g := range b.gateways {
-		programmed := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.programmed })
-		attached := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.attached > 0 })
+		programmed := slices.ContainsFunc(g.allListeners(), func(l *listener) bool { return l.programmed })
+		attached := slices.ContainsFunc(g.allListeners(), func(l *listener) bool { return l.attached > 0 })
 		if programmed && !attached {
 			b.report(Warning, g.ref, "", "no route is attached, so every request gets 404", "add an HTTPRoute with this Gateway as a parent")
 		}

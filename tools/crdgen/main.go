@@ -32,9 +32,11 @@ func sources() []source {
 			module: "sigs.k8s.io/gateway-api",
 			folder: "config/crd/experimental",
 			files: []string{
+				"gateway.networking.k8s.io_backendtlspolicies.yaml",
 				"gateway.networking.k8s.io_gatewayclasses.yaml",
 				"gateway.networking.k8s.io_gateways.yaml",
 				"gateway.networking.k8s.io_httproutes.yaml",
+				"gateway.networking.k8s.io_listenersets.yaml",
 				"gateway.networking.k8s.io_referencegrants.yaml",
 			},
 		},

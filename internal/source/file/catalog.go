@@ -26,8 +26,10 @@ func customKinds() []*kind {
 	return []*kind{
 		custom(clusterWide(newKind(gwv1.GroupName, "GatewayClass", gateway, func(r *res) *[]*gwv1.GatewayClass { return &r.GatewayClasses })), "gatewayclasses"),
 		custom(newKind(gwv1.GroupName, "Gateway", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways }), "gateways"),
+		custom(newKind(gwv1.GroupName, "ListenerSet", []string{"v1"}, func(r *res) *[]*gwv1.ListenerSet { return &r.ListenerSets }), "listenersets"),
 		custom(newKind(gwv1.GroupName, "HTTPRoute", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes }), "httproutes"),
 		custom(newKind(gwv1.GroupName, "ReferenceGrant", gateway, func(r *res) *[]*gwv1.ReferenceGrant { return &r.ReferenceGrants }), "referencegrants"),
+		custom(newKind(gwv1.GroupName, "BackendTLSPolicy", []string{"v1"}, func(r *res) *[]*gwv1.BackendTLSPolicy { return &r.BackendTLSPolicies }), "backendtlspolicies"),
 
 		custom(newKind(infv1.GroupName, "InferencePool", []string{"v1"}, func(r *res) *[]*infv1.InferencePool { return &r.InferencePools }), "inferencepools"),
 		custom(newKind(v1alpha2.GroupXK8s, "InferencePool", legacy, func(r *res) *[]*v1alpha2.InferencePool { return &r.LegacyInferencePools }), "inferencepools"),

@@ -27,6 +27,8 @@ func customKinds() []*kind {
 		base(judged(newKind(gwv1.GroupName, "GatewayClass", "gatewayclasses", gateway, func(r *res) *[]*gwv1.GatewayClass { return &r.GatewayClasses }))),
 		base(judged(newKind(gwv1.GroupName, "Gateway", "gateways", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways }))),
 		base(judged(newKind(gwv1.GroupName, "HTTPRoute", "httproutes", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes }))),
+		base(judged(newKind(gwv1.GroupName, "ListenerSet", "listenersets", v1, func(r *res) *[]*gwv1.ListenerSet { return &r.ListenerSets }))),
+		base(judged(newKind(gwv1.GroupName, "BackendTLSPolicy", "backendtlspolicies", v1, func(r *res) *[]*gwv1.BackendTLSPolicy { return &r.BackendTLSPolicies }))),
 		base(newKind(gwv1.GroupName, "ReferenceGrant", "referencegrants", gateway, func(r *res) *[]*gwv1.ReferenceGrant { return &r.ReferenceGrants })),
 
 		base(judged(newKind(infv1.GroupName, "InferencePool", "inferencepools", v1, func(r *res) *[]*infv1.InferencePool { return &r.InferencePools }))),

@@ -88,7 +88,7 @@ func (d *DataPlanes) Set(planes []translate.DataPlane) {
 		old := before[name]
 		if old == nil || !equality.Semantic.DeepEqual(old, p) {
 			d.add(name)
-			gone = gone || old != nil && (old.Name != p.Name || !slices.Equal(old.Secrets, p.Secrets))
+			gone = gone || old != nil && (old.Name != p.Name || !slices.Equal(old.Reads, p.Reads))
 		} else if d.source.lacks(p) {
 			d.add(name)
 		}

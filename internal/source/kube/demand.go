@@ -18,7 +18,6 @@ var (
 	podKind        = schema.GroupKind{Kind: "Pod"}
 	serviceKind    = schema.GroupKind{Kind: "Service"}
 	sliceKind      = schema.GroupKind{Group: "discovery.k8s.io", Kind: "EndpointSlice"}
-	secretKind     = schema.GroupKind{Kind: "Secret"}
 	deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
 	gatewayKind    = schema.GroupKind{Group: gwv1.GroupName, Kind: "Gateway"}
 	classKind      = schema.GroupKind{Group: gwv1.GroupName, Kind: "GatewayClass"}
@@ -56,14 +55,12 @@ type role struct {
 
 // demand returns what is to be watched besides the base kinds, given the objects
 // of those, sorted. Pods are wanted where there are pools, Services and their
-// EndpointSlices where routes or pools name one, and of Secrets just those that
+// EndpointSlices where routes or pools name one, and of Secrets and ConfigMaps just those that
 // our Gateways refer to and may.
 func demand(r *translate.Resources, who role) []scope {
 	d := &demands{in: r, who: who, scopes: map[scope]bool{}, pools: map[poolName]bool{}}
 	d.findGateways()
-	for _, g := range d.gateways {
-		d.secrets(g)
-	}
+	d.reads()
 	for _, rt := range r.HTTPRoutes {
 		if d.leadsToUs(rt) {
 			d.route(rt)
@@ -87,8 +84,9 @@ func demand(r *translate.Resources, who role) []scope {
 type demands struct {
 	in       *translate.Resources
 	who      role
-	gateways map[types.NamespacedName]*gwv1.Gateway // ours
-	pools    map[poolName]bool                      // that routes to our Gateways name
+	gateways map[types.NamespacedName]*gwv1.Gateway        // ours
+	sets     map[types.NamespacedName]types.NamespacedName // their Gateways, by ListenerSet
+	pools    map[poolName]bool                             // that routes to our Gateways name
 	scopes   map[scope]bool
 }
 
@@ -106,65 +104,43 @@ func (d *demands) findGateways() {
 			classes[gwv1.ObjectName(c.Name)] = true
 		}
 	}
+	d.sets = map[types.NamespacedName]types.NamespacedName{}
+	for _, s := range d.in.ListenerSets {
+		parent := string(value(s.Spec.ParentRef.Namespace, gwv1.Namespace(s.Namespace)))
+		d.sets[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = types.NamespacedName{Namespace: parent, Name: string(s.Spec.ParentRef.Name)}
+	}
 	d.gateways = map[types.NamespacedName]*gwv1.Gateway{}
 	for _, g := range d.in.Gateways {
 		name := types.NamespacedName{Namespace: g.Namespace, Name: g.Name}
-		if classes[g.Spec.GatewayClassName] && (d.who.only == types.NamespacedName{} || d.who.only == name) {
+		// A data plane was made for its Gateway, whatever becomes of the class.
+		if d.who.only == name || d.who.only.Name == "" && classes[g.Spec.GatewayClassName] {
 			d.gateways[name] = g
 		}
 	}
 }
 
-// secrets wants the certificates of a Gateway's listeners. A Secret that no
-// ReferenceGrant opens to the Gateway is not read.
-func (d *demands) secrets(g *gwv1.Gateway) {
-	for i := range g.Spec.Listeners {
-		tls := g.Spec.Listeners[i].TLS
-		if tls == nil {
-			continue
-		}
-		for _, r := range tls.CertificateRefs {
-			namespace := string(value(r.Namespace, gwv1.Namespace(g.Namespace)))
-			if value(r.Group, "") == "" && value(r.Kind, "Secret") == "Secret" && d.opens(g.Namespace, namespace, r.Name) {
-				d.want(scope{GroupKind: secretKind, namespace: namespace, name: string(r.Name)})
-			}
+// reads wants the Secrets and ConfigMaps that our Gateways refer to and may read.
+func (d *demands) reads() {
+	needs := translate.NewNeeds(d.in)
+	for _, g := range d.gateways {
+		for _, ref := range needs.Of(g) {
+			d.want(scope{GroupKind: schema.GroupKind{Group: ref.Group, Kind: ref.Kind}, namespace: ref.Namespace, name: ref.Name})
 		}
 	}
 }
 
-// opens says whether Gateways of namespace from may refer to a Secret.
-func (d *demands) opens(from, namespace string, name gwv1.ObjectName) bool {
-	if from == namespace {
-		return true
-	}
-	for _, r := range d.in.ReferenceGrants {
-		if r.Namespace != namespace {
-			continue
-		}
-		granted := slices.ContainsFunc(r.Spec.From, func(f gwv1.ReferenceGrantFrom) bool {
-			return f.Group == gwv1.GroupName && f.Kind == "Gateway" && string(f.Namespace) == from
-		})
-		if granted && slices.ContainsFunc(r.Spec.To, func(t gwv1.ReferenceGrantTo) bool {
-			return t.Group == "" && t.Kind == "Secret" && (value(t.Name, "") == "" || *t.Name == name)
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
-// leadsToUs says whether a parent of the route is a Gateway of ours, or may lead to
-// one in a way this does not follow.
+// leadsToUs says whether a parent of the route is a Gateway of ours, or leads to
+// one.
 func (d *demands) leadsToUs(rt *gwv1.HTTPRoute) bool {
 	return slices.ContainsFunc(rt.Spec.ParentRefs, func(p gwv1.ParentReference) bool {
 		if value(p.Group, gwv1.GroupName) != gwv1.GroupName {
 			return false // such as a Service, in a mesh
 		}
-		if value(p.Kind, "Gateway") != "Gateway" {
-			return len(d.gateways) > 0
+		name := types.NamespacedName{Namespace: string(value(p.Namespace, gwv1.Namespace(rt.Namespace))), Name: string(p.Name)}
+		if value(p.Kind, "Gateway") == "ListenerSet" {
+			name = d.sets[name]
 		}
-		namespace := value(p.Namespace, gwv1.Namespace(rt.Namespace))
-		return d.gateways[types.NamespacedName{Namespace: string(namespace), Name: string(p.Name)}] != nil
+		return d.gateways[name] != nil
 	})
 }
 

@@ -17,4 +17,13 @@
 //     removes what translation does not read, so that a change of it is none.
 //  5. When things are quiet and every watch has begun, source.go publishes all
 //     objects together. They are shared and never change.
+//
+// And this is what goes back, from the one controller that elect.go lets lead:
+//
+//   - status.go says, as a pure function, what differs in an object's status;
+//     writer.go patches it, reads again on conflict and never races another writer.
+//   - render.go makes the objects of a Gateway's data plane, a pure function too;
+//     apply.go applies them and leaves alone what is not ours; dataplane.go keeps
+//     them so and removes what no Gateway wants.
+//   - events.go tells problems as events on the objects.
 package kube

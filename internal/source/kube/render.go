@@ -92,6 +92,9 @@ func (r *renderer) render(d *translate.DataPlane) []rendered {
 		rendered{owned: deployments, object: r.deployment(d)})
 }
 
+// resourceOf is the name of a kind among the core resources.
+func resourceOf(kind string) string { return strings.ToLower(kind) + "s" }
+
 // label shortens a name that is too long for the value of a label.
 func label(name, short string) string {
 	if len(name) > maxLabel {
@@ -174,17 +177,20 @@ func (r *renderer) rights(d *translate.DataPlane) []rendered {
 		TypeMeta: clusterRoleBindings.typeMeta(), ObjectMeta: r.meta(d, "", rightsName(d)), Subjects: subjects,
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: r.clusterRole},
 	}}}
-	names := map[string][]string{}
-	for _, s := range d.Secrets {
-		names[s.Namespace] = append(names[s.Namespace], s.Name)
+	rules := map[string][]rbacv1.PolicyRule{} // by namespace; what is read is sorted by kind
+	for _, ref := range d.Reads {
+		list := rules[ref.Namespace]
+		if n := len(list); n == 0 || list[n-1].Resources[0] != resourceOf(ref.Kind) {
+			list = append(list, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{resourceOf(ref.Kind)}, Verbs: []string{"get", "list", "watch"}})
+		}
+		last := &list[len(list)-1]
+		last.ResourceNames = append(last.ResourceNames, ref.Name)
+		rules[ref.Namespace] = list
 	}
-	for _, namespace := range slices.Sorted(maps.Keys(names)) {
+	for _, namespace := range slices.Sorted(maps.Keys(rules)) {
 		meta := r.meta(d, namespace, rightsName(d))
 		out = append(out, rendered{owned: roles, object: &rbacv1.Role{
-			TypeMeta: roles.typeMeta(), ObjectMeta: meta,
-			Rules: []rbacv1.PolicyRule{{
-				APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: names[namespace], Verbs: []string{"get", "list", "watch"},
-			}},
+			TypeMeta: roles.typeMeta(), ObjectMeta: meta, Rules: rules[namespace],
 		}}, rendered{owned: roleBindings, object: &rbacv1.RoleBinding{
 			TypeMeta: roleBindings.typeMeta(), ObjectMeta: meta, Subjects: subjects,
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},

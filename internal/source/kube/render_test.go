@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
 
@@ -37,7 +36,10 @@ func fullPlane() *translate.DataPlane {
 	d.Labels = map[string]string{"team": "a", managedLabel: "somebody"}
 	d.Annotations = map[string]string{"example.com/note": "b"}
 	d.Addresses = []string{"10.0.0.1", "10.0.0.2"}
-	d.Secrets = []types.NamespacedName{{Namespace: "certs", Name: "a"}, {Namespace: "certs", Name: "b"}, {Namespace: "infra", Name: "c"}}
+	d.Reads = []translate.ObjectRef{
+		{Kind: "ConfigMap", Namespace: "infra", Name: "ca"}, {Kind: "Secret", Namespace: "certs", Name: "a"},
+		{Kind: "Secret", Namespace: "certs", Name: "b"}, {Kind: "Secret", Namespace: "infra", Name: "c"},
+	}
 	d.Parameters = cfv1a1.GatewayParametersSpec{
 		Replicas: pointerTo(int32(5)), Image: pointerTo("example.com/other:2"), ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
 		Resources:    &corev1.ResourceRequirements{Requests: corev1.ResourceList{"cpu": resource.MustParse("500m")}},
@@ -86,7 +88,7 @@ func TestRender(t *testing.T) {
 
 func TestPodsDoNotFollowListeners(t *testing.T) {
 	a, b := plainPlane(), plainPlane()
-	b.Ports, b.Secrets, b.Addresses = b.Ports[:1], []types.NamespacedName{{Namespace: "infra", Name: "c"}}, []string{"10.0.0.1"}
+	b.Ports, b.Reads, b.Addresses = b.Ports[:1], []translate.ObjectRef{{Kind: "Secret", Namespace: "infra", Name: "c"}}, []string{"10.0.0.1"}
 	one, err := yaml.Marshal(testRenderer.deployment(a))
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +107,7 @@ func TestReplicas(t *testing.T) {
 		o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"replicas": int64(7)}}}
 		o.SetManagedFields([]metav1.ManagedFieldsEntry{{
 			Manager: manager, Operation: metav1.ManagedFieldsOperationType(operation), FieldsType: "FieldsV1",
-			FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+			FieldsV1: metav1.NewFieldsV1(fields),
 		}})
 		return o
 	}

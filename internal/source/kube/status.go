@@ -42,7 +42,7 @@ func parentsOf(ref translate.ObjectRef) (parents, bool) {
 		return parents{list: "parent", ref: "parentRef", placeholder: true, most: 32}, true
 	case ref.Kind == "InferencePool":
 		return parents{list: "parents", ref: "parentRef", named: true, most: 32}, true
-	case ref.Kind == "ClientTrafficPolicy", ref.Kind == "BackendTrafficPolicy":
+	case ref.Kind == "ClientTrafficPolicy", ref.Kind == "BackendTrafficPolicy", ref.Kind == "BackendTLSPolicy":
 		return parents{list: "ancestors", ref: "ancestorRef", named: true, sections: true, most: 16}, true
 	}
 	return parents{}, false
@@ -61,13 +61,11 @@ func (v *verdicts) patch(ref translate.ObjectRef, live map[string]any, want *tra
 		next[p.list] = v.entries(p, ref, list(live, p.list), statuses)
 	} else if want != nil {
 		next["conditions"] = conditions(list(live, "conditions"), want.Conditions, v.now, true)
-		if ref.Kind == "Gateway" {
-			next["listeners"] = v.listeners(list(live, "listeners"), want.Listeners)
-			next["addresses"] = addresses(want.Addresses)
-		}
+		v.own(next, ref.Kind, live, want)
 	}
 	for key, value := range next {
-		if l := value.([]any); len(l) == 0 && len(list(live, key)) == 0 || equality.Semantic.DeepEqual(l, list(live, key)) {
+		l, isList := value.([]any)
+		if isList && len(l) == 0 && len(list(live, key)) == 0 || equality.Semantic.DeepEqual(value, live[key]) {
 			delete(next, key)
 		}
 	}
@@ -75,6 +73,24 @@ func (v *verdicts) patch(ref translate.ObjectRef, live map[string]any, want *tra
 		return nil
 	}
 	return next
+}
+
+// own adds the fields that the statuses of some kinds have besides conditions.
+func (v *verdicts) own(next map[string]any, kind string, live map[string]any, want *translate.Status) {
+	switch kind {
+	case "GatewayClass":
+		next["supportedFeatures"] = features(want.Features)
+	case "Gateway":
+		next["listeners"] = v.listeners(list(live, "listeners"), want.Listeners)
+		next["addresses"] = addresses(want.Addresses)
+		if n := want.AttachedSets; n != nil {
+			next["attachedListenerSets"] = int64(*n)
+		} else if live["attachedListenerSets"] != nil {
+			next["attachedListenerSets"] = nil // removes it
+		}
+	case "ListenerSet":
+		next["listeners"] = v.listeners(list(live, "listeners"), want.Listeners)
+	}
 }
 
 // entries returns the list old with our entries as statuses say, in their places;
@@ -236,4 +252,12 @@ func left(ref translate.ObjectRef) map[string]any {
 // statusError names the object a status could not be written to.
 func statusError(ref translate.ObjectRef, err error) error {
 	return fmt.Errorf("write the status of %s: %w", ref, err)
+}
+
+func features(names []gwv1.FeatureName) []any {
+	out := make([]any, 0, len(names))
+	for _, n := range names {
+		out = append(out, map[string]any{"name": string(n)})
+	}
+	return out
 }
