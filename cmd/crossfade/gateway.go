@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"time"
 
 	"crossfade.dev/internal/app"
 	"crossfade.dev/internal/source/kube"
@@ -11,7 +12,7 @@ import (
 
 func newGatewayCommand() *cobra.Command {
 	cfg := app.Defaults()
-	cfg.Bind, cfg.Admin = "", ":19000"
+	cfg.Bind, cfg.Admin, cfg.Leave = "", ":19000", 3*time.Second
 	var api apiFlags
 	var log logFlags
 	var name string

@@ -23,6 +23,9 @@ type Config struct {
 	Admin string
 	// Drain bounds how long running requests may finish after a stop signal.
 	Drain time.Duration
+	// Leave is how long, of Drain, connections stay open after a stop signal while
+	// each answer asks its client to open another one, elsewhere.
+	Leave time.Duration
 	// AccessLog is the share of requests logged, 0 to 1.
 	AccessLog float64
 	// SimSpeed is the clock factor of simulated model servers: 10 is ten times
@@ -86,6 +89,7 @@ func (c Config) validateServing() error {
 	_, _, err := net.SplitHostPort(c.Admin)
 	bad(err == nil, "--admin %q is not host:port; try 127.0.0.1:19000", c.Admin)
 	bad(c.Drain >= 0, "--drain %s is negative", c.Drain)
+	bad(c.Leave >= 0, "the time to leave, %s, is negative", c.Leave)
 	bad(c.AccessLog >= 0 && c.AccessLog <= 1, "--access-log %v is not a share between 0 and 1", c.AccessLog)
 	bad(c.PollInterval >= 100*time.Millisecond, "--poll-interval %s is below 100ms", c.PollInterval)
 	bad(c.FirstByteTimeout >= 0, "--first-byte-timeout %s is negative", c.FirstByteTimeout)

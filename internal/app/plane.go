@@ -100,10 +100,17 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	return errors.Join(tasks.wait(), drained)
 }
 
-// drain stops taking requests and waits for the running ones.
+// drain lets clients leave, stops taking requests and waits for the running ones.
 func (p *plane) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain)
 	defer cancel()
+	if p.cfg.Leave > 0 {
+		p.listeners.Leave()
+		select {
+		case <-time.After(p.cfg.Leave):
+		case <-ctx.Done():
+		}
+	}
 	if cut := p.listeners.Shutdown(ctx); cut > 0 {
 		return fmt.Errorf("%d requests were still running after %s and have been cut (--drain allows more time)", cut, p.cfg.Drain)
 	}

@@ -60,6 +60,7 @@ func clientGone() *refusal {
 // it. w must not have been written to.
 func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(http.Header) bool) (n int) {
 	h := w.Header()
+	closing = closing || h["Connection"] != nil // see handler.ServeHTTP
 	clear(h)
 	if closing {
 		h["Connection"] = []string{"close"}

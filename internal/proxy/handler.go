@@ -54,6 +54,7 @@ type Proxy struct {
 	buffers    bufferPool
 	exchanges  sync.Pool
 	active     atomic.Int64
+	leaving    atomic.Bool // see Listeners.Leave
 	mirrors    *mirrors
 	transports transports
 }
@@ -127,6 +128,9 @@ type handler struct {
 
 // ServeHTTP serves one request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.proxy.leaving.Load() {
+		w.Header()["Connection"] = []string{"close"} // over HTTP/2 the server makes GOAWAY of it
+	}
 	x := h.proxy.begin(w, r, h.port)
 	defer x.finish()
 	x.run()

@@ -190,6 +190,12 @@ func (l *Listeners) close(number uint16, s *portServer) {
 	})
 }
 
+// Leave asks clients to go: from now on each answer is the last one of its
+// connection. Ports stay open. Shutdown closes connections that are idle, and one
+// on which a client is just sending looks idle; so a Leave some time before it
+// spares that client an error.
+func (l *Listeners) Leave() { l.proxy.leaving.Store(true) }
+
 // errDrained is the cause with which requests end that outlast the drain.
 var errDrained = errors.New("the gateway's drain limit passed")
 

@@ -89,6 +89,34 @@ func TestClosedPortFinishesItsStreams(t *testing.T) {
 	hasReason(t, w.last(1), llm.ReasonOK)
 }
 
+// A connection that is open when the gateway leaves serves one more request, and
+// the answer, good or bad, tells its client to use another one next.
+func TestLeavingTellsClients(t *testing.T) {
+	rule := to(service("a", engine(t, echoing("a"))))
+	w := newWorld(t, snapshotOf(&routing.Listener{Gateway: "default/gw", Name: "http"}, route{prefix("/a"), rule}))
+	ask := func(path string) (closing bool) {
+		t.Helper()
+		resp, err := w.client.Get(w.url(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		return resp.Close
+	}
+	if ask("/a") || ask("/nowhere") {
+		t.Error("a connection closed for no reason")
+	}
+	w.listeners.Leave()
+	for _, path := range []string{"/a", "/a", "/nowhere"} {
+		if !ask(path) {
+			t.Errorf("%s: the connection stays open", path)
+		}
+	}
+}
+
 func TestDrainWaitsForStreams(t *testing.T) {
 	events := make(chan string)
 	w := newWorld(t, serving(to(pool("a", engine(t, sse(events))))))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -51,6 +52,7 @@ type Plane struct {
 
 type process struct {
 	name string
+	args []string
 	cmd  *exec.Cmd
 	done chan struct{}
 }
@@ -178,8 +180,10 @@ func (p *Plane) Kubeconfig(user string) string {
 // Failed reports the first component that ends by itself.
 func (p *Plane) Failed() <-chan error { return p.failed }
 
+// spawn starts a program; its process id is in Folder/NAME.pid. The log goes on
+// where an earlier one of that name ended.
 func (p *Plane) spawn(name string, args []string) error {
-	log, err := os.Create(filepath.Join(p.Folder, name+".log"))
+	log, err := os.OpenFile(filepath.Join(p.Folder, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
@@ -193,12 +197,12 @@ func (p *Plane) spawn(name string, args []string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	proc := process{name: name, cmd: cmd, done: make(chan struct{})}
+	proc := process{name: name, args: args, cmd: cmd, done: make(chan struct{})}
 	p.mu.Lock()
 	p.processes = append(p.processes, proc)
 	p.mu.Unlock()
 	go p.watch(proc, log.Name())
-	return nil
+	return os.WriteFile(filepath.Join(p.Folder, name+".pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644)
 }
 
 func (p *Plane) watch(proc process, log string) {
@@ -210,9 +214,28 @@ func (p *Plane) watch(proc process, log string) {
 	if stopping {
 		return
 	}
+	if p.held(proc.name) {
+		err = p.spawn(proc.name, proc.args)
+		if err == nil {
+			return
+		}
+	}
 	select {
 	case p.failed <- fmt.Errorf("%s ended (%v); the end of %s:\n%s", proc.name, err, log, tail(log)):
 	default:
+	}
+}
+
+// held waits for as long as Folder/NAME.hold exists, with which a test says that
+// it ended the program on purpose. It reports whether the program is to be started
+// again.
+func (p *Plane) held(name string) bool {
+	hold := filepath.Join(p.Folder, name+".hold")
+	for seen := false; ; seen = true {
+		if _, err := os.Stat(hold); err != nil {
+			return seen && errors.Is(err, os.ErrNotExist)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
