@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZ    ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check format vet lint unit race clients fuzz bench testbin cluster cluster-test e2e golden generate clean
+.PHONY: help setup build run test check format vet lint unit race clients fuzz bench testbin cluster cluster-test e2e conformance golden generate clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ e2e: testbin ## install Crossfade on a test cluster and use it as people do; E2E
 	cd tools/helm && $(GO) build -o ../../bin/testbin/helm .
 	cd test/e2e && CGO_ENABLED=0 $(GO) test -c -o ../../bin/testbin/e2e.test . && \
 	../../bin/testbin/up --dir ../../bin/e2e --images images.yaml --max-probe-delay=1s -- ../../bin/testbin/e2e.test -test.v -test.timeout=20m $(E2E)
+
+conformance: testbin ## run both official conformance suites on test clusters, reports to conformance/reports
+	test/conformance/run gateway-api
+	test/conformance/run inference
 
 golden: ## rewrite the expected results of golden tests; read the difference before committing
 	$(GO) test $$(grep -rl '"update", false' --include='*_test.go' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update

@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"internal/app":              6,
 	"cmd/crossfade":             7,
 	"test":                      8,
+	"test/page":                 0,
 	"tools/crdgen":              0,
 	"bench":                     8,
 }

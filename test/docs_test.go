@@ -15,13 +15,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"crossfade.dev/test/page"
 )
 
-// Every ```console block of the README and the guide is run as written: lines
-// that begin with "$ " are commands (a trailing backslash continues one), the
-// lines below are what they print. "..." stands for any text within a line, and
-// alone on a line for any lines. What differs from run to run (ports of simulated
-// servers, ids, times) is made equal on both sides first.
+// Every ```console block of the README and the guide is run as written and its
+// output compared, see package page. Pages for a cluster are run by test/e2e.
 //
 // The commands run in one shell session per page, in a copy of the examples. A
 // gateway that a page starts with "crossfade up ... &" has its ports moved to free
@@ -32,8 +31,14 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := buildBinary(t)
-	for _, page := range append(pages, "../README.md") {
-		t.Run(filepath.Base(page), func(t *testing.T) { newPageRun(t, binary).run(t, read(t, page)) })
+	for _, path := range append(pages, "../README.md") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			text := read(t, path)
+			if strings.Contains(text, "<!-- commands: cluster -->") {
+				t.Skip("its commands are run by `make e2e`")
+			}
+			newPageRun(t, binary).run(t, text)
+		})
 	}
 }
 
@@ -91,23 +96,23 @@ func (p *pageRun) moved(s string) string {
 	return documentedPorts.ReplaceAllStringFunc(s, func(port string) string { return p.ports[port] })
 }
 
-func (p *pageRun) run(t *testing.T, page string) {
-	commands := consoleCommands(page)
+func (p *pageRun) run(t *testing.T, text string) {
+	commands := page.Commands(text)
 	for _, c := range commands {
-		if background, ok := strings.CutSuffix(c.command, " &"); ok {
+		if background, ok := strings.CutSuffix(c.Line, " &"); ok {
 			p.start(t, background, c)
 			continue
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		cmd := p.command(ctx, c.command)
+		cmd := p.command(ctx, c.Line)
 		out, err := cmd.CombinedOutput()
 		p.groups = append(p.groups, cmd.Process.Pid)
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {
-			t.Fatalf("%s: %v", c.command, err)
+			t.Fatalf("%s: %v", c.Line, err)
 		}
-		if problem := p.differs(c, string(out)); problem != "" {
+		if problem := c.Differs(string(out), p.moved); problem != "" {
 			t.Error(problem)
 		}
 	}
@@ -124,7 +129,7 @@ func (p *pageRun) command(ctx context.Context, line string) *exec.Cmd {
 
 // start runs line in the background until the test ends, and waits until the
 // gateway is ready and has printed what c says.
-func (p *pageRun) start(t *testing.T, line string, c consoleCommand) {
+func (p *pageRun) start(t *testing.T, line string, c page.Command) {
 	t.Helper()
 	out := &lockedBuffer{}
 	cmd := p.command(context.Background(), "exec "+line)
@@ -134,7 +139,7 @@ func (p *pageRun) start(t *testing.T, line string, c consoleCommand) {
 	}
 	p.background = append(p.background, cmd)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		problem := p.differs(c, out.String())
+		problem := c.Differs(out.String(), p.moved)
 		if p.ready() && problem == "" {
 			return
 		}
@@ -180,84 +185,4 @@ func (p *pageRun) stop() {
 	for _, group := range p.groups {
 		_ = syscall.Kill(-group, syscall.SIGTERM) // most have ended by themselves
 	}
-}
-
-// hereDocument begins a command that goes on until a line "EOS".
-var hereDocument = regexp.MustCompile(`<<'EOS'$`)
-
-type consoleCommand struct {
-	command string
-	output  []string // nil: not shown, not compared
-}
-
-// consoleCommands returns the commands of a page's console blocks with the output
-// it shows for them.
-func consoleCommands(page string) []consoleCommand {
-	var out []consoleCommand
-	inside, continued, until := false, false, ""
-	for _, line := range strings.Split(page, "\n") {
-		switch {
-		case !inside:
-			inside = line == "```console"
-		case strings.HasPrefix(line, "```"):
-			inside = false
-		case until != "":
-			out[len(out)-1].command += "\n" + line
-			if line == until {
-				until = ""
-			}
-		case continued:
-			out[len(out)-1].command += "\n" + line
-			continued = strings.HasSuffix(line, "\\")
-		case strings.HasPrefix(line, "$ "):
-			out = append(out, consoleCommand{command: line[2:]})
-			continued = strings.HasSuffix(line, "\\")
-			if hereDocument.MatchString(line) {
-				until = "EOS"
-			}
-		case len(out) > 0:
-			last := &out[len(out)-1]
-			last.output = append(last.output, line)
-		}
-	}
-	return out
-}
-
-// adminFlag is what the gateway adds to advice when its admin port is not the
-// usual one, which in the sandbox it never is.
-var adminFlag = regexp.MustCompile(` --admin 127\.0\.0\.1:\d+`)
-
-// varying is what no two runs have in common.
-var varying = regexp.MustCompile(`127\.0\.0\.1:\d{5}|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
-
-// differs says how got differs from what the page shows for c, "" if it does not.
-func (p *pageRun) differs(c consoleCommand, got string) string {
-	want := strings.TrimSpace(strings.Join(c.output, "\n"))
-	if want == "" || regexp.MustCompile(outputPattern(p.moved(want))).MatchString(plain(got)) {
-		return ""
-	}
-	return fmt.Sprintf("$ %s\nprinted\n%s\nand the page says\n%s", c.command, got, want)
-}
-
-// plain makes equal what varies, and the spaces that line columns up with it.
-func plain(s string) string {
-	s = adminFlag.ReplaceAllString(s, "")
-	s = varying.ReplaceAllString(strings.TrimSpace(s), "…")
-	return regexp.MustCompile(`[ \t]+`).ReplaceAllString(s, " ")
-}
-
-func outputPattern(want string) string {
-	var b strings.Builder
-	b.WriteString(`\A`)
-	for i, line := range strings.Split(plain(want), "\n") {
-		if strings.TrimSpace(line) == "..." {
-			b.WriteString(`(?s:.*?)`)
-			continue
-		}
-		if i > 0 {
-			b.WriteString(`\n?`)
-		}
-		b.WriteString(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), `\.\.\.`, `.*`) + ` *`)
-	}
-	return b.String() + `\s*\z`
 }

@@ -28,6 +28,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{"install", install},
 	{"guide", guide},
+	{"docs", docs},
 	{"weights", weights},
 	{"modelRollout", modelRollout},
 	{"gatewayRollout", gatewayRollout},
