@@ -456,7 +456,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, c selection) {
 // change answers reads and writes of one object.
 func (s *apiServer) change(w http.ResponseWriter, r *http.Request, verb, what string, gvr schema.GroupVersionResource, namespace, name string) {
 	var body map[string]any
-	if verb == "patch" || verb == "put" || verb == "create" {
+	if verb != "get" {
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -483,6 +483,11 @@ func (s *apiServer) change(w http.ResponseWriter, r *http.Request, verb, what st
 		reply(w, http.StatusOK, old)
 		return
 	case verb == "delete":
+		guard, _ := body["preconditions"].(map[string]any)
+		if rv := guard["resourceVersion"]; rv != nil && rv != old["metadata"].(map[string]any)["resourceVersion"] {
+			fail(w, http.StatusConflict, gvr, name)
+			return
+		}
 		delete(s.objects[gvr], path(namespace, name))
 		s.revision++
 		s.events = append(s.events, event{s.revision, gvr, "DELETED", old})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ type DataPlaneOptions struct {
 	// ClusterRole that gateways are bound to; "" is crossfade-gateway.
 	ClusterRole string
 	// Resync is how often objects are made anew that somebody may have changed;
-	// 0 is 10 minutes.
+	// 0 is 2 minutes.
 	Resync time.Duration
 	// Report is told of a problem with a Gateway's objects, and when there is
 	// none any longer (nil), from any goroutine; it may be nil.
@@ -60,7 +61,7 @@ const dataPlaneWorkers = 4
 // have Statuses set.
 func NewDataPlanes(s *Source, o DataPlaneOptions) *DataPlanes {
 	o.ClusterRole = cmp.Or(o.ClusterRole, "crossfade-gateway")
-	o.Resync = cmp.Or(o.Resync, 10*time.Minute)
+	o.Resync = cmp.Or(o.Resync, 2*time.Minute)
 	return &DataPlanes{
 		source: s, log: s.log, options: o,
 		render: &renderer{image: o.Image, controller: o.Controller, clusterRole: o.ClusterRole},
@@ -88,8 +89,8 @@ func (d *DataPlanes) Set(planes []translate.DataPlane) {
 		old := before[name]
 		if old == nil || !equality.Semantic.DeepEqual(old, p) {
 			d.add(name)
-			gone = gone || old != nil && (old.Name != p.Name || !slices.Equal(old.Reads, p.Reads))
-		} else if d.source.lacks(p) {
+			gone = gone || old != nil && !p.Keep && (old.Name != p.Name || !slices.Equal(old.Reads, p.Reads))
+		} else if !p.Keep && d.source.lacks(p) {
 			d.add(name)
 		}
 	}
@@ -166,7 +167,7 @@ func (d *DataPlanes) process(ctx context.Context, name types.NamespacedName) {
 		d.mu.Lock()
 		plane = d.want[name]
 		d.mu.Unlock()
-		if plane != nil {
+		if plane != nil && !plane.Keep {
 			err = d.render.apply(ctx, d.client, plane)
 		}
 	}
@@ -226,14 +227,6 @@ func (d *DataPlanes) sweep(ctx context.Context) error {
 	if !d.source.sure() {
 		return errors.New("remove data planes: the Gateways are not known") // and none must be taken for gone
 	}
-	wanted := map[string]bool{}
-	d.mu.Lock()
-	for _, p := range d.want {
-		for _, o := range d.render.render(p) {
-			wanted[nameIn(o.owned, o.object)] = true
-		}
-	}
-	d.mu.Unlock()
 	ours := metav1.ListOptions{LabelSelector: managedLabel + "=" + managedBy + "," + controllerLabel + "=" + controllerValue(d.options.Controller)}
 	for _, k := range slices.Backward(allOwned) { // rights go last
 		list, err := k.resource(d.client, "").List(ctx, ours)
@@ -242,20 +235,45 @@ func (d *DataPlanes) sweep(ctx context.Context) error {
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
-			if wanted[nameIn(k, o)] || o.GetDeletionTimestamp() != nil || d.source.undecided(o.GetAnnotations()[gatewayAnnotation]) {
+			if o.GetDeletionTimestamp() != nil || d.wanted(k, o) {
 				continue
 			}
-			uid, background := o.GetUID(), metav1.DeletePropagationBackground
-			err := k.resource(d.client, o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background})
-			if err != nil && !apierrors.IsNotFound(err) {
+			if err := d.remove(ctx, k, o); err != nil {
 				return fmt.Errorf("remove %s %s/%s: %w", k.kind, o.GetNamespace(), o.GetName(), err)
 			}
-			d.log.Info("removed an object no Gateway wants", "kind", k.kind, "namespace", o.GetNamespace(), "name", o.GetName())
 		}
 	}
 	return nil
 }
 
-func nameIn(k owned, o metav1.Object) string {
-	return k.plural + " " + o.GetNamespace() + "/" + o.GetName()
+// wanted says whether a Gateway wants the object now, after it was listed: one made
+// for a Gateway that came meanwhile is not taken for one left behind.
+func (d *DataPlanes) wanted(k owned, o metav1.Object) bool {
+	var gateway types.NamespacedName
+	gateway.Namespace, gateway.Name, _ = strings.Cut(o.GetAnnotations()[gatewayAnnotation], "/")
+	d.mu.Lock()
+	plane := d.want[gateway]
+	d.mu.Unlock()
+	if plane == nil || plane.Keep {
+		return plane != nil
+	}
+	return slices.ContainsFunc(d.render.render(plane), func(r rendered) bool {
+		return r.owned == k && r.object.GetNamespace() == o.GetNamespace() && r.object.GetName() == o.GetName()
+	})
+}
+
+// remove deletes an object as it was listed: not another of its name, nor what
+// somebody has changed since.
+func (d *DataPlanes) remove(ctx context.Context, k owned, o metav1.Object) error {
+	uid, version, background := o.GetUID(), o.GetResourceVersion(), metav1.DeletePropagationBackground
+	err := k.resource(d.client, o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}, PropagationPolicy: &background,
+	})
+	if err == nil {
+		d.log.Info("removed an object no Gateway wants", "kind", k.kind, "namespace", o.GetNamespace(), "name", o.GetName())
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

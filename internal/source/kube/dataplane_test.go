@@ -104,12 +104,57 @@ func TestDataPlanesOfAnEarlierControllerAreRemoved(t *testing.T) {
 ---
 {apiVersion: apps/v1, kind: Deployment, metadata: {name: classless, namespace: infra, labels: {app.kubernetes.io/managed-by: crossfade, crossfade.dev/controller: crossfade.dev_gateway}, annotations: {crossfade.dev/gateway: infra/classless}}, spec: {}}`)
 	p := planesOf(t, s)
-	p.Set(nil)
+	p.Set([]translate.DataPlane{{Gateway: gatewayRef("classless"), Name: "classless", Keep: true}})
 	p.expect(t, "delete deployments.apps infra/old")
 	for _, name := range []string{"other", "classless"} {
 		if s.get("deployments.apps", "infra", name) == nil {
 			t.Errorf("%s is gone", name)
 		}
+	}
+}
+
+// What runs for a Gateway that is refused stays as it is.
+func TestDataPlanesOfRefusedGatewaysAreKept(t *testing.T) {
+	s := newAPIServer(t)
+	p := planesOf(t, s)
+	p.Set([]translate.DataPlane{*plainPlane()})
+	p.expect(t, planeObjects...)
+	p.follower.until("the Deployment", func(u source.Update) bool { return len(u.Resources.Deployments) == 1 })
+	refused := *plainPlane()
+	refused.Ports, refused.Keep = nil, true
+	other := *plainPlane()
+	other.Gateway, other.Name = gatewayRef("other"), "other-crossfade"
+	p.Set([]translate.DataPlane{refused, other})
+	p.expect(t, "patch deployments.apps infra/other-crossfade")
+	p.Set([]translate.DataPlane{refused})
+	p.expect(t, "delete deployments.apps infra/other-crossfade")
+	for len(p.writes) > 0 {
+		if w := <-p.writes; strings.Contains(w, "infra/edge-crossfade") {
+			t.Errorf("%s, though the Gateway is only refused", w)
+		}
+	}
+}
+
+// A Gateway that is made again while what it had is swept keeps what is made for it.
+func TestSweepLooksAgainBeforeItRemoves(t *testing.T) {
+	s := newAPIServer(t)
+	p := planesOf(t, s)
+	p.Set([]translate.DataPlane{*plainPlane()})
+	p.expect(t, planeObjects...)
+	listed := testRenderer.serviceAccount(plainPlane())
+	if !p.wanted(serviceAccounts, listed) {
+		t.Error("an object of a Gateway that there is counts as left behind")
+	}
+	p.Set(nil)
+	p.expect(t, removals()...)
+	if p.wanted(serviceAccounts, listed) {
+		t.Error("an object of a Gateway that is gone is wanted")
+	}
+	s.apply(t, `{apiVersion: v1, kind: Service, metadata: {name: changed, namespace: infra, uid: "1"}}`)
+	stale := testRenderer.service(plainPlane())
+	stale.Name, stale.UID, stale.ResourceVersion = "changed", "1", "0"
+	if err := p.remove(t.Context(), services, stale); err == nil || s.get("services", "infra", "changed") == nil {
+		t.Errorf("an object that changed since it was listed is removed: %v", err)
 	}
 }
 

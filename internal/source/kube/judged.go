@@ -1,12 +1,9 @@
 package kube
 
 import (
-	"strings"
-
 	"crossfade.dev/internal/translate"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // onStatus has tell called, from any goroutine, with objects whose status may have
@@ -94,18 +91,4 @@ func (s *Source) lacks(p *translate.DataPlane) bool {
 		}
 	}
 	return false
-}
-
-// undecided says of a Gateway, "namespace/name", that nobody can tell whose it is:
-// its class is missing. What serves it stays until that is known.
-func (s *Source) undecided(gateway string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	namespace, name, ok := strings.Cut(gateway, "/")
-	e := s.find(translate.ObjectRef{Group: gatewayKind.Group, Kind: gatewayKind.Kind, Namespace: namespace, Name: name})
-	if !ok || e == nil {
-		return !ok
-	}
-	g, ok := e.object.(*gwv1.Gateway)
-	return !ok || s.find(translate.ObjectRef{Group: classKind.Group, Kind: classKind.Kind, Name: string(g.Spec.GatewayClassName)}) == nil
 }
