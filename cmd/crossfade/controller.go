@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
 	"os"
 	"slices"
 
 	"crossfade.dev/internal/app"
 	"crossfade.dev/internal/source/kube"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func newControllerCommand() *cobra.Command {
@@ -47,9 +47,7 @@ Of several controllers one leads and writes; the others wait.`,
 				}
 			}
 			cfg.Lease.Logger = cfg.Log
-			if cfg.Image == "" {
-				cfg.Image = ownImage(cmd.Context(), &cfg)
-			}
+			cfg.Pod = types.NamespacedName{Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME")}
 			controller, err := app.NewController(cfg)
 			if err != nil {
 				return err
@@ -67,13 +65,4 @@ Of several controllers one leads and writes; the others wait.`,
 	api.add(f)
 	log.add(f)
 	return cmd
-}
-
-// ownImage is the image of the pod this process runs in, "" when it is not known.
-func ownImage(ctx context.Context, cfg *app.ControllerConfig) string {
-	image, err := kube.PodImage(ctx, cfg.API, os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"), "controller")
-	if err != nil {
-		cfg.Log.Warn("the image of this pod is not known", "error", err)
-	}
-	return image
 }

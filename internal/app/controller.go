@@ -17,6 +17,7 @@ import (
 	"crossfade.dev/internal/source/kube"
 	"crossfade.dev/internal/translate"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
 
@@ -26,8 +27,11 @@ type ControllerConfig struct {
 	API *rest.Config
 	// Controllers are the controllerNames of the GatewayClasses that are ours.
 	Controllers []string
-	// Image of the data planes whose parameters name none.
+	// Image of the data planes whose parameters name none; empty is that of Pod's
+	// container controller.
 	Image string
+	// Pod is the one the controller runs in, if Image is empty.
+	Pod types.NamespacedName
 	// Admin is the host:port of the admin server.
 	Admin string
 	// Lease is the lock of the leader; without a name no other controller runs.
@@ -38,7 +42,7 @@ type ControllerConfig struct {
 
 func (c ControllerConfig) validate() error {
 	var m mistakes
-	m.unless(c.Image != "", "--image is empty and the image of this pod is not known; name the image of the data planes")
+	m.unless(c.Image != "" || c.Pod.Name != "" && c.Pod.Namespace != "", "--image is empty and this pod is not known by POD_NAMESPACE and POD_NAME; name the image of the data planes")
 	m.unless(len(c.Controllers) > 0, "--controller-name is empty; try %s", ControllerName)
 	_, _, err := net.SplitHostPort(c.Admin)
 	m.unless(c.Lease.Name == "" || c.Lease.Namespace != "", "--namespace is empty; name the namespace of the leader's Lease, or set --no-leader-election")
@@ -75,7 +79,6 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 	c.source = kube.New(cfg.API, kube.Options{Logger: cfg.Log, Statuses: true, Controllers: cfg.Controllers})
 	c.statuses = kube.NewStatusWriter(c.source)
 	c.events = kube.NewEvents(c.source)
-	c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Image: cfg.Image, Controller: cfg.Controllers[0], Report: c.report})
 	return c, nil
 }
 
@@ -90,11 +93,33 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop()
 	tasks := newTasks(stop)
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
-	tasks.start("configuration", func() error { return c.inputs.follow(work, c.source, c.reconcile) })
-	tasks.start("writing", func() error { return c.lead(work) })
+	image, err := c.image(work)
+	if err != nil {
+		stop()
+	} else {
+		c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Image: image, Controller: c.cfg.Controllers[0], Report: c.report})
+		tasks.start("configuration", func() error { return c.inputs.follow(work, c.source, c.reconcile) })
+		tasks.start("writing", func() error { return c.lead(work) })
+	}
 	<-work.Done()
 	_ = side.Close() // nobody waits for the page of a stopping controller
-	return tasks.wait()
+	if ctx.Err() != nil {
+		err = nil // it was told to stop, and did not fail
+	}
+	return errors.Join(err, tasks.wait())
+}
+
+// image is the data planes' where nothing else is said. It waits for the API
+// server, which a controller that starts may find away.
+func (c *Controller) image(ctx context.Context) (string, error) {
+	if c.cfg.Image != "" {
+		return c.cfg.Image, nil
+	}
+	image, err := kube.PodImage(ctx, c.cfg.API, c.cfg.Pod.Namespace, c.cfg.Pod.Name, "controller")
+	if err != nil {
+		return "", fmt.Errorf("the image of the data planes is not known: %w (--image names it)", err)
+	}
+	return image, nil
 }
 
 // lead writes while this controller leads, until ctx ends. Losing the lead is an

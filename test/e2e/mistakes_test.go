@@ -129,7 +129,7 @@ spec:
 	declare("younger", "legacy")
 	declare("homeless", "lost")
 	p.contains(p.says("inferencemodel/younger", "Accepted=False/ModelNameInUse"), "older")
-	p.contains(p.says("inferencemodel/homeless", "Accepted=False"), "lost does not exist")
+	p.contains(p.says("inferencemodel/homeless", "Accepted=Unknown/Pending"), "lost does not exist")
 	p.describes("inferencemodel/younger", "older")
 	q := ask("declared")
 	q.host = "legacy.example"

@@ -23,6 +23,7 @@ type place struct {
 func newPlace(t testing.TB, files ...string) place {
 	t.Helper()
 	p := place{t: t, namespace: strings.ToLower(path.Base(t.Name()))}
+	kubectl(t, "delete", "namespace", p.namespace, "--ignore-not-found") // of an earlier run that failed
 	kubectl(t, "create", "namespace", p.namespace)
 	kubectl(t, "label", "namespace", p.namespace, "pod-security.kubernetes.io/enforce=restricted")
 	t.Cleanup(func() {

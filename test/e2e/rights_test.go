@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -9,6 +10,7 @@ import (
 // may do.
 func rights(t *testing.T) {
 	p := newPlace(t)
+	kubectl(t, "delete", "namespace", "rights-vault", "--ignore-not-found")
 	kubectl(t, "create", "namespace", "rights-vault")
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", "rights-vault", "--wait=false") })
 	apply(t, "rights-vault", `
@@ -36,26 +38,65 @@ spec:
 	t.Run("controller", func(t *testing.T) { controllerRights(t, "system:serviceaccount:"+system+":crossfade-controller") })
 }
 
-// may checks lines of "yes or no, verb, object, namespace"; without a namespace it
-// is about all of them.
+// may checks lines of "yes or no, verb, resource[.group][:subresource][/name],
+// namespace"; without a namespace it is about all of
+// them. It asks as `kubectl auth can-i --as` does, but everything at once.
 func may(t *testing.T, account, table string) {
 	t.Helper()
-	for line := range strings.Lines(strings.TrimSpace(table)) {
-		f := strings.Fields(line)
-		args := []string{"auth", "can-i", f[1], f[2], "--as=" + account}
-		if len(f) == 4 {
-			args = append(args, "-n", f[3])
-		} else {
-			args = append(args, "-A")
-		}
-		// kubectl exits with 1 for a no.
-		out, err := run(t.Context(), "", args...)
-		if out != "yes" && out != "no" {
-			t.Errorf("%s: %v", strings.TrimSpace(line), err)
-		} else if out != f[0] {
-			t.Errorf("%s, says the table, not %s", strings.TrimSpace(line), out)
+	f := strings.Split(account, ":")
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	var reviews []string
+	for _, line := range lines {
+		reviews = append(reviews, review(account, f[2], strings.Fields(line)))
+	}
+	out, err := run(t.Context(), strings.Join(reviews, "\n---\n"), "create", "-f", "-", "-o", `jsonpath={.status.allowed}{"\n"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := strings.Fields(out)
+	if len(answers) != len(lines) {
+		t.Fatalf("%d answers to %d questions", len(answers), len(lines))
+	}
+	for i, line := range lines {
+		if (answers[i] == "true") != (strings.Fields(line)[0] == "yes") {
+			t.Errorf("%s: the API server says allowed=%s", strings.TrimSpace(line), answers[i])
 		}
 	}
+}
+
+func review(account, namespace string, line []string) string {
+	var r struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Spec       struct {
+			User       string   `json:"user"`
+			Groups     []string `json:"groups"`
+			Attributes struct {
+				Verb        string `json:"verb"`
+				Group       string `json:"group"`
+				Resource    string `json:"resource"`
+				Subresource string `json:"subresource"`
+				Name        string `json:"name"`
+				Namespace   string `json:"namespace"`
+			} `json:"resourceAttributes"`
+		} `json:"spec"`
+	}
+	r.APIVersion, r.Kind = "authorization.k8s.io/v1", "SubjectAccessReview"
+	r.Spec.User = account
+	r.Spec.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}
+	a := &r.Spec.Attributes
+	a.Verb = line[1]
+	a.Resource, a.Name, _ = strings.Cut(line[2], "/")
+	a.Resource, a.Subresource, _ = strings.Cut(a.Resource, ":")
+	a.Resource, a.Group, _ = strings.Cut(a.Resource, ".")
+	if len(line) == 4 {
+		a.Namespace = line[3]
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(text)
 }
 
 func dataPlaneRights(t *testing.T, account string) {
@@ -72,6 +113,7 @@ func dataPlaneRights(t *testing.T, account string) {
 		yes watch services
 		yes list  endpointslices.discovery.k8s.io
 		yes get   namespaces
+		yes list  backendtlspolicies.gateway.networking.k8s.io
 		yes get   secrets/own               rights
 		yes watch secrets/own               rights
 		yes get   secrets/lent              rights-vault
@@ -87,14 +129,14 @@ func dataPlaneRights(t *testing.T, account string) {
 		no  list  deployments.apps
 		no  create pods                     rights
 		no  delete pods                     rights
-		no  create pods/exec                rights
-		no  get   pods/log                  rights
+		no  create pods:exec                rights
+		no  get   pods:log                  rights
 		no  patch httproutes.gateway.networking.k8s.io
-		no  update gateways.gateway.networking.k8s.io/status
-		no  patch inferencepools.inference.networking.k8s.io/status
+		no  update gateways.gateway.networking.k8s.io:status
+		no  patch inferencepools.inference.networking.k8s.io:status
 		no  update services                 rights
 		no  create events                   rights
-		no  create serviceaccounts/token    rights
+		no  create serviceaccounts:token    rights
 		no  update secrets/own              rights
 		no  get   leases.coordination.k8s.io crossfade-system
 		no  create rolebindings.rbac.authorization.k8s.io rights
@@ -107,10 +149,10 @@ func dataPlaneRights(t *testing.T, account string) {
 func controllerRights(t *testing.T, account string) {
 	may(t, account, `
 		yes watch gateways.gateway.networking.k8s.io
-		yes patch gateways.gateway.networking.k8s.io/status
-		yes patch httproutes.gateway.networking.k8s.io/status
-		yes patch inferencepools.inference.networking.k8s.io/status
-		yes patch inferencemodels.inference.networking.x-k8s.io/status
+		yes patch gateways.gateway.networking.k8s.io:status
+		yes patch httproutes.gateway.networking.k8s.io:status
+		yes patch inferencepools.inference.networking.k8s.io:status
+		yes patch inferencemodels.inference.networking.x-k8s.io:status
 		yes create deployments.apps
 		yes create services
 		yes create serviceaccounts
@@ -128,10 +170,10 @@ func controllerRights(t *testing.T, account string) {
 		no  delete secrets
 		no  create pods
 		no  delete pods
-		no  create pods/exec
+		no  create pods:exec
 		no  get   nodes
 		no  create namespaces
-		no  create serviceaccounts/token
+		no  create serviceaccounts:token
 		no  impersonate users
 		no  update leases.coordination.k8s.io/another crossfade-system
 		no  update leases.coordination.k8s.io kube-system
