@@ -71,8 +71,9 @@ cluster-test: testbin ## test the test cluster itself
 	cd test/cluster && $(TESTBIN_ENV) $(GO) vet $(CLUSTER_PKGS) && $(TESTBIN_ENV) $(GO) test $(CLUSTER_PKGS)
 
 e2e: testbin ## install Crossfade on a test cluster and use it as people do; E2E=-test.run=... for some of it
-	cd tools/helm && $(GO) build -o ../../bin/testbin/helm .
-	cd test/e2e && CGO_ENABLED=0 $(GO) test -c -o ../../bin/testbin/e2e.test . && \
+	cd tools/helm && $(TESTBIN_ENV) $(GO) build -o ../../bin/testbin/helm .
+	cd test/conformance && $(TESTBIN_ENV) $(GO) build -trimpath -gcflags=all=-dwarf=false -ldflags='-s -w' -o ../../bin/testbin/lwepp sigs.k8s.io/gateway-api-inference-extension/cmd/lwepp
+	cd test/e2e && $(TESTBIN_ENV) $(GO) test -c -o ../../bin/testbin/e2e.test . && \
 	../../bin/testbin/up --dir ../../bin/e2e --images images.yaml --max-probe-delay=1s -- ../../bin/testbin/e2e.test -test.v -test.timeout=20m $(E2E)
 
 conformance: testbin ## run both official conformance suites on test clusters, reports to conformance/reports

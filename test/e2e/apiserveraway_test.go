@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,7 +12,8 @@ import (
 	"time"
 )
 
-// apiServerAway takes the API server away for two minutes. Whoever is served goes
+// apiServerAway takes the API server away for two minutes, and with it Kubernetes'
+// own controllers, which would end when they cannot renew their lease. Whoever is served goes
 // on being served, and what changes afterwards is in effect soon.
 func apiServerAway(t *testing.T) {
 	p, base := newChat(t, "slow.yaml")
@@ -21,7 +23,7 @@ func apiServerAway(t *testing.T) {
 	p.follows(l, 90, 10)
 
 	long := startStreams(t, base, 2, 33*int((*outage+15*time.Second)/time.Second))
-	bringBack := takeAPIServerAway(t)
+	bringBack := takeAway(t, "controller-manager", "apiserver")
 	if _, err := run(t.Context(), "", "get", "namespaces", "--request-timeout=2s"); err == nil {
 		t.Fatal("the API server answers")
 	}
@@ -43,22 +45,41 @@ func apiServerAway(t *testing.T) {
 	l.stop()
 }
 
-// takeAPIServerAway kills the API server and keeps it away until the function it
-// returns is called, which waits for its return.
-func takeAPIServerAway(t testing.TB) (bringBack func()) {
+// takeAway kills programs of the control plane and keeps them away until the
+// function it returns is called, which brings them back, the last one first, and
+// waits for the API server.
+func takeAway(t testing.TB, names ...string) (bringBack func()) {
 	t.Helper()
-	dir := os.Getenv("CLUSTER_DIR")
-	hold := filepath.Join(dir, "apiserver.hold")
-	if err := os.WriteFile(hold, nil, 0o600); err != nil {
+	var release []func()
+	for _, name := range names {
+		release = append(release, hold(t, name))
+	}
+	return func() {
+		for _, r := range slices.Backward(release) {
+			r()
+			eventually(t, "the API server is back", func() error {
+				_, err := run(t.Context(), "", "get", "--raw", "/readyz", "--request-timeout=2s")
+				return err
+			})
+		}
+	}
+}
+
+// hold kills a program of the control plane; it is started again once release was
+// called.
+func hold(t testing.TB, name string) (release func()) {
+	t.Helper()
+	path := filepath.Join(os.Getenv("CLUSTER_DIR"), name)
+	if err := os.WriteFile(path+".hold", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	release := func() {
-		if err := os.Remove(hold); err != nil && !errors.Is(err, os.ErrNotExist) {
+	release = func() {
+		if err := os.Remove(path + ".hold"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(release)
-	text, err := os.ReadFile(filepath.Join(dir, "apiserver.pid"))
+	text, err := os.ReadFile(path + ".pid")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +90,5 @@ func takeAPIServerAway(t testing.TB) (bringBack func()) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
-		release()
-		eventually(t, "the API server is back", func() error {
-			_, err := run(t.Context(), "", "get", "--raw", "/readyz", "--request-timeout=2s")
-			return err
-		})
-	}
+	return release
 }

@@ -21,7 +21,8 @@ type question struct {
 	MaxTokens int       `json:"max_tokens,omitempty"`
 	IgnoreEOS bool      `json:"ignore_eos,omitempty"` // the answer is MaxTokens long
 
-	host string // asked for; "" is the address
+	host   string            // asked for; "" is the address
+	header map[string]string // further fields
 }
 
 type message struct {
@@ -43,6 +44,7 @@ func stream(model string, n int) question {
 // answer is what the tests look at.
 type answer struct {
 	status int
+	header http.Header
 	model  string // as the answer names it
 	text   string
 	finish string
@@ -91,13 +93,16 @@ func chat(ctx context.Context, c *http.Client, base string, q question) (answer,
 	// and hide that the first was closed.
 	req.GetBody = nil
 	req.Host = q.host
+	for name, value := range q.header {
+		req.Header.Set(name, value)
+	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode}
+	a := answer{status: resp.StatusCode, header: resp.Header}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		return a, a.readEvents(resp.Body)
 	}

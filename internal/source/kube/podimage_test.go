@@ -27,7 +27,7 @@ spec: {containers: [{name: other, image: "x:1"}, {name: controller, image: "cros
 	if image, err := PodImage(t.Context(), s.config(), "ns", "p", "controller"); err != nil || image != "crossfade:2" || asked.Load() != 3 {
 		t.Errorf("%q after %d attempts, error %v", image, asked.Load(), err)
 	}
-	for name, want := range map[string]string{"p/lost": "no container lost", "lost/controller": "not found"} {
+	for name, want := range map[string]string{"p/lost": "no container lost", "lost/controller": "404"} {
 		pod, container, _ := strings.Cut(name, "/")
 		if image, err := PodImage(t.Context(), s.config(), "ns", pod, container); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", name, image, err)
