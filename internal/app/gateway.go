@@ -3,8 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/translate"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,5 +54,20 @@ func (g *Gateway) reconcile(ctx context.Context, update source.Update) {
 	v := g.newView(result, update.Origins, unbound)
 	v.Read = update.Resources.Len()
 	v.addProblems(update.Problems, update.Origins)
+	g.logOwn(v, update, unbound)
 	g.show(v, time.Since(started))
+}
+
+// logOwn logs what only this process can know: what it may not read, and the ports
+// it could not open. Of objects the controller speaks; the pages show both.
+func (g *Gateway) logOwn(v view, update source.Update, unbound []proxy.PortError) {
+	own := map[string]bool{}
+	for _, p := range update.Problems {
+		own[p.Message] = true
+	}
+	for _, e := range unbound {
+		own[e.Error()] = true
+	}
+	problems := slices.DeleteFunc(slices.Clone(v.Problems), func(p admin.Problem) bool { return !own[p.Message] })
+	logProblems(g.cfg.Log, g.view.Load().Problems, problems)
 }

@@ -147,11 +147,10 @@ func (p *plane) follow(s *routing.Snapshot) {
 	p.pickers.Retain(s)
 }
 
-// show makes v the view, logs what is new in it and says whether it is the first.
+// show makes v the view and says whether it is the first.
 func (p *plane) show(v view, took time.Duration) (first bool) {
 	v.sortProblems()
 	before := p.view.Load()
-	logProblems(p.cfg.Log, before.Problems, v.Problems)
 	p.view.Store(v.View)
 	p.metrics.Published(v.View, took)
 	return before.Generation == 0

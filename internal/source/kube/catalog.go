@@ -42,7 +42,7 @@ func customKinds() []*kind {
 		base(foreign(judged(newKind(egv1a1.Group, "ClientTrafficPolicy", "clienttrafficpolicies", policy, func(r *res) *[]*egv1a1.ClientTrafficPolicy { return &r.ClientTrafficPolicies })))),
 		base(foreign(judged(newKind(egv1a1.Group, "BackendTrafficPolicy", "backendtrafficpolicies", policy, func(r *res) *[]*egv1a1.BackendTrafficPolicy { return &r.BackendTrafficPolicies })))),
 
-		base(newKind(cfv1a1.Group, "GatewayParameters", "gatewayparameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters })),
+		base(deploying(newKind(cfv1a1.Group, "GatewayParameters", "gatewayparameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }))),
 	}
 }
 

@@ -29,6 +29,8 @@ type kind struct {
 	foreign bool
 	// status says that the kind has a status we write.
 	status bool
+	// deploys says that the kind only matters to who makes data planes.
+	deploys bool
 	// fields is a field selector that every watch of the kind has.
 	fields string
 
@@ -74,6 +76,12 @@ func base(k *kind) *kind {
 // judged marks a kind as one whose objects have a status that we write.
 func judged(k *kind) *kind {
 	k.status = true
+	return k
+}
+
+// deploying marks a kind as one that data planes themselves do not read.
+func deploying(k *kind) *kind {
+	k.deploys = true
 	return k
 }
 

@@ -197,7 +197,7 @@ func (s *Source) look(ctx context.Context) (source.Update, bool) {
 func (s *Source) wanted(r *translate.Resources) map[key]*kind {
 	want := map[key]*kind{}
 	for _, k := range kinds {
-		if k.base {
+		if k.base && (s.options.Statuses || !k.deploys) {
 			s.wantScope(want, k, scope{GroupKind: k.groupKind()})
 		}
 	}
