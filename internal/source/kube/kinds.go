@@ -25,12 +25,15 @@ type kind struct {
 	// base kinds are watched in all namespaces, whatever other objects say; of
 	// the others demand says what is watched.
 	base bool
+	// writers alone read it: those who make data planes.
+	writers bool
+	// vital kinds are awaited by a data plane even while it may not read them: with
+	// none of their objects it would be taken for one that is ready to serve.
+	vital bool
 	// foreign fields of spec are not ours to judge: they are listed as unhonoured.
 	foreign bool
 	// status says that the kind has a status we write.
 	status bool
-	// deploys says that the kind only matters to who makes data planes.
-	deploys bool
 	// fields is a field selector that every watch of the kind has.
 	fields string
 
@@ -79,9 +82,15 @@ func judged(k *kind) *kind {
 	return k
 }
 
-// deploying marks a kind as one that data planes themselves do not read.
-func deploying(k *kind) *kind {
-	k.deploys = true
+// forWriters marks a kind as one that no data plane reads.
+func forWriters(k *kind) *kind {
+	k.writers = true
+	return k
+}
+
+// vital marks a kind as one without whose objects nothing can be served.
+func vital(k *kind) *kind {
+	k.vital = true
 	return k
 }
 
