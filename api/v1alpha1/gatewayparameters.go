@@ -30,7 +30,8 @@ type GatewayParametersSpec struct {
 	NodeSelector      map[string]string   `json:"nodeSelector,omitempty"`
 	Tolerations       []corev1.Toleration `json:"tolerations,omitempty"`
 	PriorityClassName *string             `json:"priorityClassName,omitempty"`
-	// Args are appended to the arguments of `crossfade gateway`.
+	// Args are appended to the arguments of `crossfade gateway`. Those that the
+	// controller sets, such as --gateway and --admin, cannot be among them.
 	Args []string `json:"args,omitempty"`
 	// Drain is how long running requests may finish when a pod stops, at most
 	// 24 h; unset is 15 minutes. The pods' termination grace period follows it.

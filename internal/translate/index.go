@@ -9,14 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
 // index holds look-ups over Resources, built once per Build.
 type index struct {
-	namespaces map[string]labels.Set
+	namespaces namespaces
 	service    map[types.NamespacedName]*corev1.Service
 	slices     map[types.NamespacedName][]*discoveryv1.EndpointSlice // by Service
 	secrets    map[types.NamespacedName]*corev1.Secret
@@ -33,7 +32,7 @@ type podLabel struct{ namespace, key, value string }
 
 func newIndex(in *Resources) *index {
 	x := &index{
-		namespaces: map[string]labels.Set{},
+		namespaces: newNamespaces(in.Namespaces),
 		service:    byName(in.Services),
 		slices:     map[types.NamespacedName][]*discoveryv1.EndpointSlice{},
 		secrets:    byName(in.Secrets),
@@ -43,11 +42,6 @@ func newIndex(in *Resources) *index {
 
 		parameters:  byName(in.GatewayParameters),
 		deployments: byName(in.Deployments),
-	}
-	for _, n := range in.Namespaces {
-		if n != nil {
-			x.namespaces[n.Name] = n.Labels
-		}
 	}
 	for _, s := range in.EndpointSlices {
 		if s == nil {
@@ -97,12 +91,6 @@ func hasLabels(p *corev1.Pod, selector map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// namespaceLabels returns the labels of a namespace; every namespace carries its
-// name as a label, also one that has no object here.
-func (x *index) namespaceLabels(name string) labels.Set {
-	return labels.Merge(labels.Set{corev1.LabelMetadataName: name}, x.namespaces[name])
 }
 
 // object is a pointer to an API object of type T.

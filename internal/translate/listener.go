@@ -145,7 +145,7 @@ func (b *build) checkNamespaces(l *listener) {
 			b.reject(l, &l.accept, unsupportedValue, ".allowedRoutes.namespaces.selector", err.Error(), "correct the selector")
 			return
 		}
-		l.admits = func(namespace string) bool { return selector.Matches(b.namespaceLabels(namespace)) }
+		l.admits = func(namespace string) bool { return selector.Matches(b.namespaces.labels(namespace)) }
 	default:
 		l.admits = none
 		b.reject(l, &l.accept, unsupportedValue, ".allowedRoutes.namespaces.from", fmt.Sprintf("%q is not supported", *n.From), "use Same, All or Selector")

@@ -55,23 +55,10 @@ func (b *build) admitSet(s *listenerSet) {
 		s.refused = verdict{string(gwv1.ListenerSetReasonNotAllowed), message}
 		b.report(Error, s.ref, "spec.parentRef", message, remedy)
 	}
-	from, selector := gwv1.NamespacesFromNone, (*metav1.LabelSelector)(nil)
-	if a := s.gateway.object.Spec.AllowedListeners; a != nil && a.Namespaces != nil && a.Namespaces.From != nil {
-		from, selector = *a.Namespaces.From, a.Namespaces.Selector
-	}
-	allowed := false
-	switch from {
-	case gwv1.NamespacesFromAll:
-		allowed = true
-	case gwv1.NamespacesFromSame:
-		allowed = s.ref.Namespace == s.gateway.ref.Namespace
-	case gwv1.NamespacesFromSelector:
-		match, err := metav1.LabelSelectorAsSelector(selector)
-		if err != nil {
-			refuse("the selector of the Gateway's allowedListeners is not valid", "correct it in the Gateway")
-			return
-		}
-		allowed = match.Matches(b.namespaceLabels(s.ref.Namespace))
+	allowed, err := b.namespaces.letListeners(s.gateway.object, s.ref.Namespace)
+	if err != nil {
+		refuse("the selector of the Gateway's allowedListeners is not valid", "correct it in the Gateway")
+		return
 	}
 	if !allowed {
 		refuse(fmt.Sprintf("%s takes no listeners from namespace %s", s.gateway.ref, s.ref.Namespace), "set allowedListeners of the Gateway")

@@ -11,18 +11,26 @@ import (
 // what is attached to them. Sources read no others, and a data plane is given the
 // right to read those of its Gateway alone.
 type Needs struct {
-	grants   grants
-	sets     map[types.NamespacedName][]*gwv1.ListenerSet        // by Gateway
-	services map[types.NamespacedName]map[ObjectRef]bool         // behind a Gateway's routes
-	policies map[types.NamespacedName]([]*gwv1.BackendTLSPolicy) // by Service
+	grants     grants
+	namespaces namespaces
+	sets       map[types.NamespacedName][]*gwv1.ListenerSet        // by Gateway
+	services   map[types.NamespacedName]map[behind]bool            // by Gateway
+	policies   map[types.NamespacedName]([]*gwv1.BackendTLSPolicy) // by Service
 }
 
-// NewNeeds reads ListenerSets, HTTPRoutes, BackendTLSPolicies and ReferenceGrants
-// of in.
+// behind is a Service that routes of a namespace lead to.
+type behind struct {
+	service ObjectRef
+	routes  string
+}
+
+// NewNeeds reads ListenerSets, HTTPRoutes, BackendTLSPolicies, ReferenceGrants and
+// Namespaces of in.
 func NewNeeds(in *Resources) *Needs {
 	n := &Needs{
-		grants: newGrants(in.ReferenceGrants), sets: map[types.NamespacedName][]*gwv1.ListenerSet{},
-		services: map[types.NamespacedName]map[ObjectRef]bool{}, policies: map[types.NamespacedName][]*gwv1.BackendTLSPolicy{},
+		grants: newGrants(in.ReferenceGrants), namespaces: newNamespaces(in.Namespaces),
+		sets:     map[types.NamespacedName][]*gwv1.ListenerSet{},
+		services: map[types.NamespacedName]map[behind]bool{}, policies: map[types.NamespacedName][]*gwv1.BackendTLSPolicy{},
 	}
 	parents := map[types.NamespacedName]types.NamespacedName{} // Gateways of sets
 	for _, s := range in.ListenerSets {
@@ -57,11 +65,12 @@ func (n *Needs) addRoute(rt *gwv1.HTTPRoute, parents map[types.NamespacedName]ty
 			gateway = parents[gateway]
 		}
 		if n.services[gateway] == nil {
-			n.services[gateway] = map[ObjectRef]bool{}
+			n.services[gateway] = map[behind]bool{}
 		}
 		eachBackend(rt, func(r *gwv1.BackendObjectReference) {
 			if value(r.Group, "") == "" && value(r.Kind, kindService) == kindService {
-				n.services[gateway][ObjectRef{Kind: kindService, Namespace: value(r.Namespace, rt.Namespace), Name: string(r.Name)}] = true
+				to := ObjectRef{Kind: kindService, Namespace: value(r.Namespace, rt.Namespace), Name: string(r.Name)}
+				n.services[gateway][behind{to, rt.Namespace}] = true
 			}
 		})
 	}
@@ -88,7 +97,8 @@ func eachBackend(rt *gwv1.HTTPRoute, f func(*gwv1.BackendObjectReference)) {
 
 // Of returns the Secrets and ConfigMaps that Gateway g and what is attached to it
 // refer to and may read, existing or not, sorted: the certificates of its
-// listeners, its own certificate, and the authorities it goes by.
+// listeners, its own certificate, and the authorities it goes by. What strangers
+// attach and the Gateway does not take counts for nothing.
 func (n *Needs) Of(g *gwv1.Gateway) []ObjectRef {
 	var out []ObjectRef
 	add := func(from, to ObjectRef) {
@@ -101,22 +111,66 @@ func (n *Needs) Of(g *gwv1.Gateway) []ObjectRef {
 	for i := range g.Spec.Listeners {
 		eachCertificate(own, g.Spec.Listeners[i].TLS, add)
 	}
-	for _, s := range n.sets[nameOf(g)] {
+	sets := n.setsOf(g)
+	for _, s := range sets {
 		for i := range s.Spec.Listeners {
 			eachCertificate(refTo(gatewayGroup, kindListenerSet, s), s.Spec.Listeners[i].TLS, add)
 		}
 	}
 	eachAuthority(own, g.Spec.TLS, add)
-	for service := range n.services[nameOf(g)] {
-		for _, p := range n.policies[nameOfRef(service)] {
-			for _, r := range p.Spec.Validation.CACertificateRefs {
-				from := refTo(gatewayGroup, kindBackendTLS, p)
-				add(from, ObjectRef{Group: string(r.Group), Kind: string(r.Kind), Namespace: p.Namespace, Name: string(r.Name)})
-			}
+	takes := map[string]bool{}
+	for b := range n.services[nameOf(g)] {
+		ok, asked := takes[b.routes]
+		if !asked {
+			ok = n.takesRoutes(g, sets, b.routes)
+			takes[b.routes] = ok
+		}
+		if ok {
+			n.eachPolicyAuthority(b.service, add)
 		}
 	}
 	slices.SortFunc(out, CompareRefs)
 	return slices.Compact(out)
+}
+
+// setsOf returns the ListenerSets that g takes.
+func (n *Needs) setsOf(g *gwv1.Gateway) []*gwv1.ListenerSet {
+	var out []*gwv1.ListenerSet
+	for _, s := range n.sets[nameOf(g)] {
+		if ok, err := n.namespaces.letListeners(g, s.Namespace); ok && err == nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// takesRoutes says whether a listener of g or of its sets takes routes from a
+// namespace.
+func (n *Needs) takesRoutes(g *gwv1.Gateway, sets []*gwv1.ListenerSet, namespace string) bool {
+	for i := range g.Spec.Listeners {
+		if n.namespaces.letRoutes(g.Namespace, g.Spec.Listeners[i].AllowedRoutes, namespace) {
+			return true
+		}
+	}
+	for _, s := range sets {
+		for i := range s.Spec.Listeners {
+			if n.namespaces.letRoutes(s.Namespace, s.Spec.Listeners[i].AllowedRoutes, namespace) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// eachPolicyAuthority calls add with what the BackendTLSPolicies of a Service refer
+// to.
+func (n *Needs) eachPolicyAuthority(service ObjectRef, add func(from, to ObjectRef)) {
+	for _, p := range n.policies[nameOfRef(service)] {
+		for _, r := range p.Spec.Validation.CACertificateRefs {
+			from := refTo(gatewayGroup, kindBackendTLS, p)
+			add(from, ObjectRef{Group: string(r.Group), Kind: string(r.Kind), Namespace: p.Namespace, Name: string(r.Name)})
+		}
+	}
 }
 
 func eachCertificate(from ObjectRef, t *gwv1.ListenerTLSConfig, add func(from, to ObjectRef)) {

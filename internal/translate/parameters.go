@@ -3,6 +3,7 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -76,6 +77,27 @@ func wrongParameters(s *cfv1a1.GatewayParametersSpec) string {
 		case corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort, corev1.ServiceTypeClusterIP:
 		default:
 			return fmt.Sprintf("spec.service.type %q is not LoadBalancer, NodePort or ClusterIP", *s.Service.Type)
+		}
+	}
+	return wrongArgs(s.Args)
+}
+
+// ownFlags are the flags of a data plane that are not its parameters' to set: with
+// another Gateway or port it would not be the one that its objects are for.
+var ownFlags = map[string]string{
+	"gateway": "", "bind": "", "admin": "", "kubeconfig": "", "context": "", "drain": "; set spec.drain",
+}
+
+// wrongArgs says which of args cannot be, "" if all can.
+func wrongArgs(args []string) string {
+	for i, a := range args {
+		flag, _, _ := strings.Cut(a, "=")
+		name, isFlag := strings.CutPrefix(flag, "--")
+		switch instead, own := ownFlags[name]; {
+		case isFlag && own:
+			return fmt.Sprintf("spec.args[%d]: %s is set by the controller%s", i, flag, instead)
+		case a == "--":
+			return fmt.Sprintf("spec.args[%d]: -- ends the flags, and there is nothing else", i)
 		}
 	}
 	return ""

@@ -16,7 +16,7 @@ type whereabouts struct {
 	pending   verdict
 }
 
-// whereabouts looks at the data plane of g. Where Gateways share one machine they
+// whereabouts looks at the data plane of g, and reports pods that do not come. Where Gateways share one machine they
 // share its addresses.
 func (b *build) whereabouts(g *gateway) whereabouts {
 	if !b.opts.Cluster || b.opts.Only.Name != "" {
@@ -24,7 +24,11 @@ func (b *build) whereabouts(g *gateway) whereabouts {
 	}
 	name := types.NamespacedName{Namespace: g.ref.Namespace, Name: dataPlaneName(g.object)}
 	w := whereabouts{addresses: serviceAddresses(b.service[name])}
-	switch d := b.deployments[name]; {
+	d := b.deployments[name]
+	if why := stuck(d); why != "" {
+		b.report(Warning, g.ref, "", "the data plane is not as it was asked for, "+why, "see the events and pods of Deployment "+name.String())
+	}
+	switch {
 	case !available(d):
 		w.pending = verdict{pending, "no pod of the data plane is ready yet"}
 	case len(w.addresses) == 0:
@@ -36,6 +40,23 @@ func (b *build) whereabouts(g *gateway) whereabouts {
 		}
 	}
 	return w
+}
+
+// stuck says why a Deployment's pods do not become what it wants, "" if they may
+// yet. Its own messages name pods, which change all the time.
+func stuck(d *appsv1.Deployment) string {
+	if d == nil {
+		return ""
+	}
+	for _, c := range d.Status.Conditions {
+		switch {
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			return "its pods are refused (" + c.Reason + ")"
+		case c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse:
+			return "its new pods do not become ready (" + c.Reason + ")"
+		}
+	}
+	return ""
 }
 
 func available(d *appsv1.Deployment) bool { return d != nil && d.Status.AvailableReplicas > 0 }
