@@ -237,18 +237,6 @@ func TestPoolsShareServers(t *testing.T) {
 	}
 }
 
-func TestProfileIsReplaceable(t *testing.T) {
-	last := Profile{
-		Name: "last", Filters: []Filter{{Name: "none", Keep: func(*Demand, *Candidate) bool { return false }}},
-		Picker: Picker{Name: "last", Pick: func(c []Candidate, _ *rand.Rand) int { return len(c) - 1 }},
-	}
-	s := New(Options{Profile: &last})
-	d, err := s.Pick(t.Context(), &Call{At: time.Unix(1, 0)}, testPool("p", "a", "b", "c"))
-	if err != nil || d.Endpoint.Address != "c" {
-		t.Errorf("picked %q, %v, want c", d.Endpoint.Address, err)
-	}
-}
-
 // TestAllocations: the Reservation is the only allocation of a call.
 func TestAllocations(t *testing.T) {
 	s := New(Options{})
