@@ -38,39 +38,87 @@ func policies(o scheduling.Options) []maker {
 	}
 }
 
+// options are the command's flags.
+type options struct {
+	seeds                        int
+	seconds                      float64
+	workloads, policies, loads   string
+	scenarios                    bool
+	objective, saveTo, printFrom string
+	queue                        int
+}
+
 func main() {
-	seeds := flag.Int("seeds", 5, "runs of each cell")
-	seconds := flag.Float64("seconds", 200, "simulated seconds in which requests arrive")
-	only := flag.String("workloads", "", "comma-separated names; empty: all")
-	which := flag.String("policies", "", "comma-separated names; empty: all")
-	levels := flag.String("loads", "0,1,2", "which of the three loads")
-	objective := flag.String("objective", "balanced", "crossfade's objective")
-	queue := flag.Int("queue", 4096, "calls that may wait in crossfade's queue")
+	var o options
+	flag.IntVar(&o.seeds, "seeds", 5, "runs of each cell")
+	flag.Float64Var(&o.seconds, "seconds", 200, "simulated seconds in which requests arrive")
+	flag.StringVar(&o.workloads, "workloads", "", "comma-separated names; empty: all")
+	flag.StringVar(&o.policies, "policies", "", "comma-separated names; empty: all")
+	flag.StringVar(&o.loads, "loads", "0,1,2", "which of the three loads")
+	flag.StringVar(&o.objective, "objective", "balanced", "crossfade's objective")
+	flag.IntVar(&o.queue, "queue", 4096, "calls that may wait in crossfade's queue")
+	flag.StringVar(&o.saveTo, "save", "", "append results to this file")
+	flag.StringVar(&o.printFrom, "print", "", "simulate nothing, print the table of a saved file")
+	flag.BoolVar(&o.scenarios, "scenarios", false, "run the scenarios (gateways that share, canary, wrong priors) instead of the table")
 	flag.Parse()
-	o := scheduling.Options{Objective: scheduling.Objective(*objective), Queue: scheduling.QueueOptions{Calls: *queue}}
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(o *options) error {
+	switch {
+	case o.printFrom != "":
+		rows, err := load(o.printFrom)
+		if err == nil {
+			printTable(os.Stdout, rows)
+		}
+		return err
+	case o.scenarios:
+		runScenarios(os.Stdout, o)
+		return nil
+	}
+	rows, err := simulateAll(o)
+	if err == nil {
+		printTable(os.Stdout, rows)
+	}
+	return err
+}
+
+func (o *options) scheduling() scheduling.Options {
+	return scheduling.Options{Objective: scheduling.Objective(o.objective), Queue: scheduling.QueueOptions{Calls: o.queue}}
+}
+
+// wants reports whether a comma-separated list names something; an empty one
+// names all.
+func wants(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
+
+// simulateAll fills the cells of the table that were asked for.
+func simulateAll(o *options) ([]row, error) {
 	var rows []row
 	for _, w := range workloads() {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), w.name) {
-			continue
-		}
 		for level, rate := range w.loads {
-			if !strings.Contains(*levels, fmt.Sprint(level)) {
-				continue
-			}
-			for _, m := range policies(o) {
-				if *which != "" && !slices.Contains(strings.Split(*which, ","), m.name) {
+			for _, m := range policies(o.scheduling()) {
+				if !wants(o.workloads, w.name) || !wants(o.loads, fmt.Sprint(level)) || !wants(o.policies, m.name) {
 					continue
 				}
-				r := row{workload: w.name, rate: rate, policy: m.name}
-				for seed := range *seeds {
-					r.results = append(r.results, simulate(w, rate, *seconds, uint64(seed+1), m))
+				r := row{Workload: w.name, Rate: rate, Policy: m.name}
+				for seed := range o.seeds {
+					r.Results = append(r.Results, simulate(w, rate, o.seconds, uint64(seed+1), m))
 				}
 				rows = append(rows, r)
-				r.print(os.Stdout)
+				if o.saveTo != "" {
+					if err := r.save(o.saveTo); err != nil {
+						return nil, err
+					}
+				}
 			}
 		}
 	}
-	printSummary(os.Stdout, rows)
+	return rows, nil
 }
 
 // simulate is one run with 8 endpoints and one gateway.

@@ -7,12 +7,12 @@ import (
 
 // result is what one run measured, in seconds.
 type result struct {
-	ttftMean, ttft50, ttft90, ttft99 float64
-	e2eMean                          float64
-	tpot90                           float64
-	hit                              float64 // part of prompt tokens
-	preemptions, loads               float64
-	spread                           float64 // busy time, most over mean
+	TTFTMean, TTFT50, TTFT90, TTFT99 float64
+	E2EMean                          float64
+	TPOT90                           float64
+	Hit                              float64 // part of prompt tokens
+	Preemptions, Loads               float64
+	Spread                           float64 // busy time, most over mean
 }
 
 // warmUp is the part of the requests that is not counted.
@@ -31,18 +31,18 @@ func measure(w *world, requests []*request) result {
 	slices.Sort(ttft)
 	slices.Sort(tpot)
 	out := result{
-		ttftMean: mean(ttft), ttft50: quantile(ttft, 0.5), ttft90: quantile(ttft, 0.9), ttft99: quantile(ttft, 0.99),
-		e2eMean: mean(e2e), tpot90: quantile(tpot, 0.9),
+		TTFTMean: mean(ttft), TTFT50: quantile(ttft, 0.5), TTFT90: quantile(ttft, 0.9), TTFT99: quantile(ttft, 0.99),
+		E2EMean: mean(e2e), TPOT90: quantile(tpot, 0.9),
 	}
 	hits, looked, most, sum := 0, 0, 0.0, 0.0
 	for _, e := range w.engines {
 		hits, looked = hits+e.cache.hits, looked+e.cache.looked
-		out.preemptions += float64(e.preemptions)
-		out.loads += float64(e.loads)
+		out.Preemptions += float64(e.preemptions)
+		out.Loads += float64(e.loads)
 		most, sum = max(most, e.seconds), sum+e.seconds
 	}
-	out.hit = float64(hits) / float64(max(1, looked))
-	out.spread = most / (sum / float64(len(w.engines)))
+	out.Hit = float64(hits) / float64(max(1, looked))
+	out.Spread = most / (sum / float64(len(w.engines)))
 	return out
 }
 

@@ -1,22 +1,28 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"slices"
 )
 
 // row is one policy on one workload at one load.
 type row struct {
-	workload string
-	rate     float64
-	policy   string
-	results  []result
+	Workload string
+	Rate     float64 // requests per second
+	Policy   string
+	Results  []result
 }
 
 func (r *row) column(f func(result) float64) (m, half float64) {
 	var v []float64
-	for _, x := range r.results {
+	for _, x := range r.Results {
 		v = append(v, f(x))
 	}
 	return interval(v)
@@ -27,14 +33,64 @@ func (r *row) print(w io.Writer) {
 		m, half := r.column(f)
 		return fmt.Sprintf("%.*f ± %.*f", digits, scale*m, digits, scale*half)
 	}
-	fmt.Fprintf(w, "| %s %g | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.workload, r.rate, r.policy,
-		cell(func(x result) float64 { return x.ttft50 }, 1000, 0),
-		cell(func(x result) float64 { return x.ttft90 }, 1000, 0),
-		cell(func(x result) float64 { return x.ttft99 }, 1000, 0),
-		cell(func(x result) float64 { return x.e2eMean }, 1, 2),
-		cell(func(x result) float64 { return x.tpot90 }, 1000, 1),
-		cell(func(x result) float64 { return x.hit }, 100, 1),
-		cell(func(x result) float64 { return x.preemptions + x.loads }, 1, 0))
+	fmt.Fprintf(w, "| %s %g | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Workload, r.Rate, r.Policy,
+		cell(func(x result) float64 { return x.TTFT50 }, 1000, 0),
+		cell(func(x result) float64 { return x.TTFT90 }, 1000, 0),
+		cell(func(x result) float64 { return x.TTFT99 }, 1000, 0),
+		cell(func(x result) float64 { return x.E2EMean }, 1, 2),
+		cell(func(x result) float64 { return x.TPOT90 }, 1000, 1),
+		cell(func(x result) float64 { return x.Hit }, 100, 1),
+		cell(func(x result) float64 { return x.Preemptions + x.Loads }, 1, 0))
+}
+
+// load reads rows that save wrote. Of two for the same cell the later counts.
+func load(file string) ([]row, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for d := json.NewDecoder(bytes.NewReader(text)); ; {
+		var r row
+		if err := d.Decode(&r); errors.Is(err, io.EOF) {
+			return rows, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		same := func(o row) bool { return o.Workload == r.Workload && o.Rate == r.Rate && o.Policy == r.Policy }
+		if i := slices.IndexFunc(rows, same); i >= 0 {
+			rows[i] = r
+		} else {
+			rows = append(rows, r)
+		}
+	}
+}
+
+// save appends a row to a file.
+func (r *row) save(file string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(json.NewEncoder(f).Encode(r), f.Close())
+}
+
+// printTable prints rows, those of one cell together.
+func printTable(w io.Writer, rows []row) {
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(order(a.Workload), order(b.Workload)), cmp.Compare(a.Rate, b.Rate))
+	})
+	fmt.Fprintln(w, "| load, requests/s | policy | TTFT p50 ms | p90 | p99 | E2E mean s | TPOT p90 ms | hit % | preemptions + loads |")
+	fmt.Fprintln(w, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	for i := range rows {
+		rows[i].print(w)
+	}
+	fmt.Fprintln(w)
+	printSummary(w, rows)
+}
+
+func order(name string) int {
+	return slices.IndexFunc(workloads(), func(w *workload) bool { return w.name == name })
 }
 
 // printSummary prints each policy's geometric mean over all cells, as a
@@ -47,12 +103,12 @@ func printSummary(w io.Writer, rows []row) {
 	}
 	best := map[cell][2]float64{}
 	of := func(r *row) [2]float64 {
-		t, _ := r.column(func(x result) float64 { return x.ttft90 })
-		e, _ := r.column(func(x result) float64 { return x.e2eMean })
+		t, _ := r.column(func(x result) float64 { return x.TTFT90 })
+		e, _ := r.column(func(x result) float64 { return x.E2EMean })
 		return [2]float64{t, e}
 	}
 	for i := range rows {
-		c, v := cell{rows[i].workload, rows[i].rate}, of(&rows[i])
+		c, v := cell{rows[i].Workload, rows[i].Rate}, of(&rows[i])
 		b, ok := best[c]
 		if !ok {
 			b = v
@@ -63,15 +119,15 @@ func printSummary(w io.Writer, rows []row) {
 	var order []string
 	for i := range rows {
 		r := &rows[i]
-		v, b := of(r), best[cell{r.workload, r.rate}]
-		if count[r.policy] == 0 {
-			order = append(order, r.policy)
+		v, b := of(r), best[cell{r.Workload, r.Rate}]
+		if count[r.Policy] == 0 {
+			order = append(order, r.Policy)
 		}
-		count[r.policy]++
-		l := logs[r.policy]
-		logs[r.policy] = [2]float64{l[0] + math.Log(v[0]/b[0]), l[1] + math.Log(v[1]/b[1])}
-		if r.policy == "crossfade" && (v[0] > 1.05*b[0] || v[1] > 1.05*b[1]) {
-			fmt.Fprintf(w, "behind the best: %s %g TTFT p90 %+.0f %%, E2E %+.0f %%\n", r.workload, r.rate, 100*(v[0]/b[0]-1), 100*(v[1]/b[1]-1))
+		count[r.Policy]++
+		l := logs[r.Policy]
+		logs[r.Policy] = [2]float64{l[0] + math.Log(v[0]/b[0]), l[1] + math.Log(v[1]/b[1])}
+		if r.Policy == "crossfade" && (v[0] > 1.05*b[0] || v[1] > 1.05*b[1]) {
+			fmt.Fprintf(w, "behind the best: %s %g TTFT p90 %+.0f %%, E2E %+.0f %%\n", r.Workload, r.Rate, 100*(v[0]/b[0]-1), 100*(v[1]/b[1]-1))
 		}
 	}
 	for _, p := range order {

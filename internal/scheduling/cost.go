@@ -22,13 +22,14 @@ type weights struct {
 
 // weights returns what did best in simulation (docs/scheduling.md).
 func (o Objective) weights() weights {
+	w := weights{decode: 0.6, harm: 0.3, copy: 1, copyBy: 0.3}
 	switch o {
 	case TTFT:
-		return weights{copy: 1, copyBy: 0.3}
+		w.decode, w.harm = 0, 0
 	case E2E:
-		return weights{decode: 0.5, harm: 0.1, copy: 1, copyBy: 0.3}
+		w.decode, w.harm = 1, 0.5
 	}
-	return weights{decode: 0.3, harm: 0.1, copy: 1, copyBy: 0.3}
+	return w
 }
 
 // demand is what a call asks of an endpoint, as estimated for its pool.

@@ -67,6 +67,18 @@ func (b *backlog) end() {
 // at sets w to all the work an endpoint has at an instant.
 func (l *load) at(now float64, e *engine, w *work) {
 	*w = l.own
+	l.progressed(now, e, w)
+	if now <= l.foreignUntil {
+		w.add(&l.foreign)
+	}
+	if now <= l.peersUntil {
+		w.add(&l.peers)
+	}
+}
+
+// progressed takes from w what the engine has probably computed of l.own, and
+// adds the prompts of answers that come in one piece.
+func (l *load) progressed(now float64, e *engine, w *work) {
 	if l.head > 0 {
 		// The first token of the head is not there, so something is left of it.
 		const most = 0.95
@@ -74,11 +86,5 @@ func (l *load) at(now float64, e *engine, w *work) {
 	}
 	if l.unary.requests > 0 {
 		w.pending += l.unary.left(now, e)
-	}
-	if now <= l.foreignUntil {
-		w.add(&l.foreign)
-	}
-	if now <= l.peersUntil {
-		w.add(&l.peers)
 	}
 }

@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ type pool struct {
 	// reportsCached: answers tell how much of a prompt was cached. Engines
 	// leave that out unless they are told to, and 0 then says nothing.
 	reportsCached bool
+
+	peers  map[string]*peer // by origin
+	untold []toldBlock      // for the next news
 
 	// order holds the endpoints of aligned, in its order.
 	aligned *routing.Pool
@@ -230,6 +234,10 @@ func (p *pool) close() {
 
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
+	for _, from := range p.peers {
+		delete(from.work, e)
+	}
+	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })
 	p.prefixes.forget(e.slot)
 	p.slots.free = append(p.slots.free, e.slot)
 	e.adapters.forget()

@@ -151,20 +151,24 @@ func (x *prefixIndex) grow(slots int) {
 }
 
 // add remembers that slot was sent the blocks and forgets others of the slot
-// that its cache has no room for.
-func (x *prefixIndex) add(hashes []uint64, slot int) {
+// that its cache has no room for. It returns how many of the blocks, from the
+// first, the slot had already.
+func (x *prefixIndex) add(hashes []uint64, slot int) (had int) {
 	if slot >= len(x.rings) {
-		return
+		return 0
 	}
 	r := &x.rings[slot]
+	had = len(hashes)
 	for i := len(hashes) - 1; i >= 0; i-- {
 		e := x.findOrAdd(hashes[i])
 		if x.wide.touch(e, slot) {
 			x.pairs++
 			r.push(tag(hashes[i]))
+			had = i
 		}
 	}
 	x.trim(slot)
+	return had
 }
 
 // addAnonymous makes n blocks of a slot's cache that nobody will ask for again,

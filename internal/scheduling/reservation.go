@@ -158,7 +158,8 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.adapters.use(r.adapter, now).inFlight++
 		e.adapters.trim()
 	}
-	p.prefixes.add(prefix, e.slot)
+	had := p.prefixes.add(prefix, e.slot)
+	p.tell(prefix[had:], e.slot)
 	return r
 }
 

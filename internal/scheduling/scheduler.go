@@ -36,6 +36,8 @@ type Options struct {
 	// PrefixBytes bounds the memory of one pool's prefix index; 0 means
 	// DefaultPrefixBytes.
 	PrefixBytes int
+	// Share keeps what News tells to other gateways.
+	Share bool
 	// Uncalibrated leaves the engine's costs at their priors.
 	Uncalibrated bool
 }

@@ -98,7 +98,16 @@ type scrape struct {
 	foreignWaiting int
 	// slots is how many requests the engine runs at once; 0 unknown.
 	slots int
+	// capped is for how many scrapes in a row it had a queue and yet ran
+	// exactly as many requests as in the one before.
+	capped int
 }
+
+// cappedFor is after how many of those it is taken to run as many as it can.
+// One does not tell: a burst or a long prompt holds the queue up for a moment
+// even when there is room.
+const cappedFor = 3
+
 
 // observe takes over new metrics and reports whether they are. Our own requests
 // are counted now, while those in the metrics are the engine's: a request that
@@ -117,7 +126,7 @@ func (s *server) observe(m Metrics) bool {
 			next.foreignWaiting = next.foreign * m.Waiting / total
 		}
 		if last != nil {
-			next.slots = fullAt(&last.Metrics, &m)
+			next.limit(last)
 		}
 		if s.last.CompareAndSwap(last, next) {
 			return true
@@ -125,14 +134,21 @@ func (s *server) observe(m Metrics) bool {
 	}
 }
 
-// fullAt returns how many requests an engine runs that had a queue in two
-// scrapes and yet did not run more: it is full. One scrape does not tell, for
-// a burst of prompts waits a moment even when there is room. 0 means not full.
-func fullAt(before, now *Metrics) int {
-	if before.Waiting == 0 || now.Waiting == 0 || now.Running > before.Running+before.Running/8 {
-		return 0
+// limit finds out how many requests the engine runs at once, which is a
+// constant that metrics do not show. Queues for want of KV blocks or adapter
+// slots are another matter.
+func (s *scrape) limit(last *scrape) {
+	const kvTight = 0.9
+	if s.Running <= last.slots {
+		s.slots = last.slots
 	}
-	return max(1, now.Running)
+	if s.Waiting == 0 || last.Waiting == 0 || s.Running != last.Running || s.Running == 0 ||
+		len(s.WaitAdapters) > 0 || s.KVUsage > kvTight {
+		return
+	}
+	if s.capped = last.capped + 1; s.capped >= cappedFor {
+		s.slots = s.Running
+	}
 }
 
 // kvTokens returns how many tokens fit into the endpoint's KV cache.
@@ -161,7 +177,8 @@ func (e *endpoint) refresh(s *scrape, at, until float64, m *means) {
 		f.prefills = max(0, min(f.requests, f.prefills-p.prefills))
 		f.pending = f.prefills * m.prompt
 		f.context = (f.requests - f.prefills) * (m.prompt + m.output/2)
-		f.kv = max(0, f.kv-p.kv)
+		// Blocks that several gateways use are counted by each; the engine knows.
+		f.kv = max(-p.kv, s.KVUsage*e.kvTokens-e.own.kv-p.kv)
 	}
 	e.foreign, e.foreignUntil = f, until
 	e.slots = float64(s.slots)
