@@ -32,7 +32,7 @@ type SaturatedError struct {
 
 func (e *SaturatedError) Error() string {
 	if e.Waited {
-		return fmt.Sprintf("every endpoint is full and the wait for a place was too long; try again in %s", e.RetryAfter)
+		return fmt.Sprintf("every endpoint is full and the wait for a place has ended; try again in %s", e.RetryAfter)
 	}
 	return fmt.Sprintf("every endpoint is full and so is the queue; try again in %s", e.RetryAfter)
 }
