@@ -9,10 +9,10 @@ import (
 
 // Why a candidate is not chosen.
 const (
-	dropNone uint8 = iota
-	dropTried
-	dropModel   // it reports its models, and the call's is not among them
-	dropEjected // it has failed lately, or is on probation and has its share
+	dropNone    uint8 = iota
+	dropTried         // or another was chosen for the call
+	dropModel         // it reports its models, and the call's is not among them
+	dropEjected       // it has failed lately, or is on probation and has its share
 )
 
 var dropNames = [...]string{dropNone: "", dropTried: "tried", dropModel: "serves-model", dropEjected: "healthy"}
@@ -135,7 +135,7 @@ func (p *pool) screen(call *Call, now float64) bool {
 	counts := [4]int{}
 	for i, e := range p.order {
 		drop := serving[i]
-		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) {
+		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) || call.Chosen != "" && call.Chosen != e.address {
 			drop = dropTried
 		} else if drop == dropNone && e.health.probation && e.health.ejected(now, e.own.requests) {
 			drop = dropEjected
@@ -222,8 +222,9 @@ func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(D
 	defer p.unlock()
 	p.align(as)
 	now := p.seconds(call.At)
-	// Who was admitted once does not queue again for a second try.
-	mayHold := p.queue.enabled() && len(call.Tried) == 0
+	// Who was admitted once does not queue again for a second try, and an
+	// external picker has its own opinion of who is full.
+	mayHold := p.queue.enabled() && len(call.Tried) == 0 && call.Chosen == ""
 	if !mayHold || !p.queue.before(call.Priority) {
 		decision, err := p.place(call, prefix, now, mayHold)
 		if err != nil || decision.Reservation != nil {

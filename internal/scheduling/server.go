@@ -108,7 +108,6 @@ type scrape struct {
 // even when there is room.
 const cappedFor = 3
 
-
 // observe takes over new metrics and reports whether they are. Our own requests
 // are counted now, while those in the metrics are the engine's: a request that
 // ends in between looks foreign until the next scrape, which is the cautious

@@ -1,10 +1,15 @@
 package translate
 
 import (
+	"reflect"
+
 	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -19,10 +24,12 @@ const AddressAnnotation = "crossfade.dev/address"
 // Objects are defaulted and have passed their schema; they are shared and must
 // not be changed. Lists are in any order.
 type Resources struct {
-	GatewayClasses  []*gwv1.GatewayClass
-	Gateways        []*gwv1.Gateway
-	HTTPRoutes      []*gwv1.HTTPRoute
-	ReferenceGrants []*gwv1.ReferenceGrant
+	GatewayClasses     []*gwv1.GatewayClass
+	Gateways           []*gwv1.Gateway
+	ListenerSets       []*gwv1.ListenerSet
+	HTTPRoutes         []*gwv1.HTTPRoute
+	ReferenceGrants    []*gwv1.ReferenceGrant
+	BackendTLSPolicies []*gwv1.BackendTLSPolicy
 
 	Namespaces     []*corev1.Namespace // may lack namespaces that objects are in
 	Services       []*corev1.Service
@@ -30,6 +37,7 @@ type Resources struct {
 	Secrets        []*corev1.Secret
 	ConfigMaps     []*corev1.ConfigMap
 	Pods           []*corev1.Pod
+	Deployments    []*appsv1.Deployment // of data planes alone
 
 	InferencePools         []*infv1.InferencePool
 	LegacyInferencePools   []*infv1a2.InferencePool
@@ -40,6 +48,8 @@ type Resources struct {
 	ClientTrafficPolicies  []*egv1a1.ClientTrafficPolicy
 	BackendTrafficPolicies []*egv1a1.BackendTrafficPolicy
 
+	GatewayParameters []*cfv1a1.GatewayParameters
+
 	// UnhonouredFields lists, per policy, the fields of its spec that Crossfade
 	// knows nothing of, as paths such as "spec.retry".
 	UnhonouredFields map[ObjectRef][]string
@@ -47,6 +57,18 @@ type Resources struct {
 	// Models are the names each endpoint (host:port) reported on /v1/models. An
 	// absent key means that it has not answered yet.
 	Models map[string][]string
+}
+
+// Len is the number of objects.
+func (r *Resources) Len() int {
+	n := 0
+	v := reflect.ValueOf(r).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Slice {
+			n += f.Len()
+		}
+	}
+	return n
 }
 
 // Options are the parts of a Build's input that are not objects.
@@ -60,6 +82,14 @@ type Options struct {
 	// its endpoints where no EndpointSlice exists, as on a machine without an
 	// EndpointSlice controller.
 	LocalServices bool
-	// Addresses are the addresses every Gateway is reached at, for its status.
+	// Addresses are the addresses every Gateway is reached at, for its status,
+	// where all of them share one machine.
 	Addresses []string
+	// Cluster says that every Gateway has a data plane of its own, described by
+	// Result.DataPlanes: Gateways share no ports, and addresses and readiness
+	// come from the data plane's Service and Deployment.
+	Cluster bool
+	// Only, when not empty, is the one Gateway whose listeners, routes and pools
+	// the snapshot holds: that of a data plane. Statuses cover all.
+	Only types.NamespacedName
 }
