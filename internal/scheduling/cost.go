@@ -1,6 +1,9 @@
 package scheduling
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Objective says what a pool's endpoints are chosen for.
 type Objective string
@@ -22,14 +25,25 @@ type weights struct {
 
 // weights returns what did best in simulation (docs/scheduling.md).
 func (o Objective) weights() weights {
-	w := weights{decode: 0.6, harm: 0.3, copy: 1, copyBy: 0.3}
+	w := weights{decode: 0.6, harm: 0.15, copy: 1, copyBy: 1}
 	switch o {
 	case TTFT:
 		w.decode, w.harm = 0, 0
 	case E2E:
-		w.decode, w.harm = 1, 0.5
+		w.decode, w.harm = 1, 0.3
 	}
 	return w
+}
+
+// ParseObjective returns the objective called name; "" is Balanced.
+func ParseObjective(name string) (Objective, error) {
+	switch o := Objective(name); o {
+	case "":
+		return Balanced, nil
+	case TTFT, Balanced, E2E:
+		return o, nil
+	}
+	return "", fmt.Errorf("objective %q is not ttft, balanced or e2e", name)
 }
 
 // demand is what a call asks of an endpoint, as estimated for its pool.

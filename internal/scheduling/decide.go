@@ -204,8 +204,10 @@ func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (De
 		return Decision{}, ErrExhausted
 	}
 	if v.hold && mayHold {
+		p.keep(call, &d, -1, now)
 		return Decision{}, nil
 	}
+	p.keep(call, &d, v.index, now)
 	e := p.order[v.index]
 	decision := Decision{Endpoint: p.aligned.Endpoints[v.index]}
 	if call.Explain {

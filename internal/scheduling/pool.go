@@ -48,6 +48,9 @@ type pool struct {
 	lengths []int32 // by slot
 	matched bool    // some of lengths are not 0
 
+	kept   []Explained
+	keptAt float64
+
 	granted []grant // to be told of once mu is free
 }
 
