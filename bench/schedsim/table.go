@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 )
 
 // row is one policy on one workload at one load.
@@ -75,18 +76,44 @@ func (r *row) save(file string) error {
 	return errors.Join(json.NewEncoder(f).Encode(r), f.Close())
 }
 
-// printTable prints rows, those of one cell together.
+// printTable prints the means of all cells, a column for each policy, then who
+// is behind whom, then each row in full.
 func printTable(w io.Writer, rows []row) {
 	slices.SortStableFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(order(a.Workload), order(b.Workload)), cmp.Compare(a.Rate, b.Rate))
 	})
+	printMatrix(w, rows)
+	fmt.Fprintln(w)
+	printSummary(w, rows)
+	fmt.Fprintln(w)
 	fmt.Fprintln(w, "| load, requests/s | policy | TTFT p50 ms | p90 | p99 | E2E mean s | TPOT p90 ms | hit % | preemptions + loads |")
 	fmt.Fprintln(w, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for i := range rows {
 		rows[i].print(w)
 	}
-	fmt.Fprintln(w)
-	printSummary(w, rows)
+}
+
+// printMatrix prints a line for each cell: TTFT p90 in milliseconds / mean E2E
+// in seconds of each policy.
+func printMatrix(w io.Writer, rows []row) {
+	var columns []string
+	for i := range rows {
+		if !slices.Contains(columns, rows[i].Policy) {
+			columns = append(columns, rows[i].Policy)
+		}
+	}
+	fmt.Fprintf(w, "| load, requests/s | %s |\n| --- |%s\n", strings.Join(columns, " | "), strings.Repeat(" ---: |", len(columns)))
+	for start := 0; start < len(rows); {
+		first := &rows[start]
+		cells := make([]string, len(columns))
+		for ; start < len(rows) && rows[start].Workload == first.Workload && rows[start].Rate == first.Rate; start++ {
+			r := &rows[start]
+			t, _ := r.column(func(x result) float64 { return x.TTFT90 })
+			e, _ := r.column(func(x result) float64 { return x.E2EMean })
+			cells[slices.Index(columns, r.Policy)] = fmt.Sprintf("%.0f / %.2f", 1000*t, e)
+		}
+		fmt.Fprintf(w, "| %s %g | %s |\n", first.Workload, first.Rate, strings.Join(cells, " | "))
+	}
 }
 
 func order(name string) int {
