@@ -29,7 +29,7 @@ func newStatusCommand() *cobra.Command {
 with their conditions, and problems.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			body, err := fetchStatus(cmd.Context(), address)
+			body, err := fetchAdmin(cmd.Context(), address, "status")
 			if err != nil {
 				return err
 			}
@@ -49,12 +49,12 @@ with their conditions, and problems.`,
 	return cmd
 }
 
-// fetchStatus asks the admin server at address; its answer is bounded so that
+// fetchAdmin asks the admin server at address for one of its pages; the answer is bounded so that
 // whatever listens there cannot fill our memory.
-func fetchStatus(ctx context.Context, address string) ([]byte, error) {
+func fetchAdmin(ctx context.Context, address, page string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/"+page, nil)
 	if err != nil {
 		return nil, fmt.Errorf("--admin %q is not host:port: %w", address, err)
 	}
@@ -68,7 +68,7 @@ func fetchStatus(ctx context.Context, address string) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 256<<20))
 	if err != nil {
-		return nil, fmt.Errorf("read status from %s: %w", address, err)
+		return nil, fmt.Errorf("read %s from %s: %w", page, address, err)
 	}
 	return body, nil
 }

@@ -136,6 +136,7 @@ func TestPages(t *testing.T) {
 		View:       func() *View { return view },
 		Ready:      func() error { return ready },
 		Scheduling: func() []scheduling.PoolStats { return []scheduling.PoolStats{{ID: "p"}} },
+		Explained:  func() []scheduling.Explained { return []scheduling.Explained{{Chosen: "10.0.0.1:8000"}} },
 	}, prometheus.NewRegistry()))
 	defer server.Close()
 	for _, c := range []struct {
@@ -148,6 +149,7 @@ func TestPages(t *testing.T) {
 		{"/status", 200, `"object": "HTTPRoute n/r"`},
 		{"/snapshot", 200, "listener x"},
 		{"/endpoints", 200, `"id": "p"`},
+		{"/explain", 200, `"chosen": "10.0.0.1:8000"`},
 		{"/metrics", 200, ""},
 		{"/", 200, "/metrics"},
 		{"/nothing", 404, ""},

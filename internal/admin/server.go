@@ -28,6 +28,7 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 		fmt.Fprint(w, s.View().Snapshot)
 	})
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Scheduling()) })
+	mux.HandleFunc("GET /explain", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Explained()) })
 	mux.HandleFunc("GET /{$}", index)
 	return mux
 }
@@ -53,6 +54,7 @@ func index(w http.ResponseWriter, _ *http.Request) {
   /status     every object's conditions, listeners, pools and problems (JSON)
   /snapshot   what requests are routed by (text)
   /endpoints  what the picker knows of each endpoint (JSON)
+  /explain    why endpoints were chosen: one decision per second and pool (JSON)
 `)
 }
 

@@ -110,4 +110,5 @@ type Sources struct {
 	View       func() *View
 	Ready      func() error // nil when the gateway takes requests
 	Scheduling func() []scheduling.PoolStats
+	Explained  func() []scheduling.Explained
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net"
 	"time"
+
+	"crossfade.dev/internal/scheduling"
 )
 
 // Config is everything a role needs to know before it starts; what may change
@@ -34,6 +36,12 @@ type Config struct {
 	SimSeed  uint64
 	// PollInterval is the time between reads of an endpoint's metrics.
 	PollInterval time.Duration
+	// Objective is what endpoints are chosen for: ttft, balanced or e2e.
+	Objective string
+	// QueueCalls is how many calls of one pool may wait while all its endpoints
+	// are full, 0 for none; QueueFor bounds each wait.
+	QueueCalls int
+	QueueFor   time.Duration
 	// FirstByteTimeout and StreamIdleTimeout bound the wait for an endpoint's
 	// answer and between two parts of it; 0 means no bound.
 	FirstByteTimeout  time.Duration
@@ -56,6 +64,9 @@ func Defaults() Config {
 		SimSpeed:     1,
 		SimSeed:      1,
 		PollInterval: time.Second,
+		Objective:    string(scheduling.Balanced),
+		QueueCalls:   1024,
+		QueueFor:     scheduling.DefaultQueueFor,
 		MaxBodyBytes: 32 << 20,
 		BufferBytes:  1 << 30,
 		Log:          slog.New(slog.DiscardHandler),
@@ -92,6 +103,10 @@ func (c Config) validateServing() error {
 	bad(c.Leave >= 0, "the time to leave, %s, is negative", c.Leave)
 	bad(c.AccessLog >= 0 && c.AccessLog <= 1, "--access-log %v is not a share between 0 and 1", c.AccessLog)
 	bad(c.PollInterval >= 100*time.Millisecond, "--poll-interval %s is below 100ms", c.PollInterval)
+	_, err = scheduling.ParseObjective(c.Objective)
+	bad(err == nil, "--objective %q is not ttft, balanced or e2e", c.Objective)
+	bad(c.QueueCalls >= 0, "--queue %d is negative; 0 lets no call wait", c.QueueCalls)
+	bad(c.QueueFor > 0, "--queue-for %s must be above 0; --queue 0 lets no call wait", c.QueueFor)
 	bad(c.FirstByteTimeout >= 0, "--first-byte-timeout %s is negative", c.FirstByteTimeout)
 	bad(c.StreamIdleTimeout >= 0, "--stream-idle-timeout %s is negative", c.StreamIdleTimeout)
 	bad(c.MaxBodyBytes > 0, "--max-body %d must be above 0 bytes", c.MaxBodyBytes)

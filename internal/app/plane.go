@@ -53,7 +53,11 @@ func newPlane(cfg Config, ring func()) *plane {
 	p := &plane{cfg: cfg, ring: ring, registry: prometheus.NewRegistry()}
 	p.metrics = admin.NewMetrics(p.registry)
 	p.models = &reportedModels{byAddress: map[string][]string{}, changed: ring}
-	p.scheduler = scheduling.New(scheduling.Options{StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval)})
+	p.scheduler = scheduling.New(scheduling.Options{
+		Objective:  scheduling.Objective(cfg.Objective),
+		Queue:      scheduling.QueueOptions{Calls: cfg.QueueCalls, For: cfg.QueueFor},
+		StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval),
+	})
 	p.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: p.scheduler.Observe,
@@ -184,7 +188,7 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats}
+	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
 }
 
 func (p *plane) ready() error {

@@ -53,6 +53,7 @@ func (x *exchange) drawTarget() {
 	if !x.pool.Inference {
 		return
 	}
+	x.call.Flow = x.flow()
 	if x.body.buffer != nil {
 		x.call.Request = &x.request
 	}
@@ -84,4 +85,14 @@ func (x *exchange) objective() (priority int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// flow returns who the request says it is for.
+func (x *exchange) flow() string {
+	for _, header := range [...]string{fairnessHeader, fairnessHeaderOld} {
+		if ids := x.r.Header[header]; len(ids) > 0 {
+			return ids[0][:min(len(ids[0]), longestFlow)]
+		}
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/scheduling"
@@ -15,6 +16,8 @@ type refusal struct {
 	reason string // one of llm's Reason constants
 	// retryAfter says that the same request may succeed in a moment.
 	retryAfter bool
+	// wait is when, if that is known.
+	wait time.Duration
 	// closing says that the connection is not to be used again, because what
 	// follows on it cannot be trusted or is not worth reading.
 	closing bool
@@ -41,6 +44,13 @@ func refuseBriefly(public *llm.Error, reason string) *refusal {
 // retryAfterSeconds is what Retry-After says: long enough for a poll of the
 // endpoints to bring news, short enough for a client to wait.
 const retryAfterSeconds = "1"
+
+func (no *refusal) retrySeconds() string {
+	if seconds := int(no.wait / time.Second); seconds > 1 {
+		return strconv.Itoa(seconds)
+	}
+	return retryAfterSeconds
+}
 
 // statusClientClosed is what outcomes of calls show whose client left before any
 // status was sent. nginx made it common; no client ever sees it.
@@ -78,7 +88,7 @@ func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(h
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
 	if no.retryAfter {
-		h["Retry-After"] = []string{retryAfterSeconds}
+		h["Retry-After"] = []string{no.retrySeconds()}
 	}
 	if no.public.Status == http.StatusMethodNotAllowed {
 		h["Allow"] = []string{"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}

@@ -58,7 +58,12 @@ func (x *exchange) pick() *refusal {
 
 func (x *exchange) blamePicker(err error) *refusal {
 	var public *llm.Error
+	var full *scheduling.SaturatedError
 	switch {
+	case errors.As(err, &full):
+		no := refuseBriefly(llm.RateLimited("Every endpoint of "+x.pool.Name+" is full; try again later."), llm.ReasonRateLimited)
+		no.wait = full.RetryAfter
+		return no
 	case errors.As(err, &public):
 		return &refusal{public: public, reason: pickerReason(public), retryAfter: public.Status == 429 || public.Status == 503}
 	case errors.Is(err, scheduling.ErrNoEndpoints), errors.Is(err, scheduling.ErrExhausted):

@@ -14,6 +14,16 @@ const (
 	objectiveHeaderOld = "X-Gateway-Inference-Objective"
 )
 
+// Request headers that say who a request is for: when calls wait for an endpoint,
+// each of those gets its share. The newer name wins.
+const (
+	fairnessHeader    = "X-Llm-D-Inference-Fairness-Id"
+	fairnessHeaderOld = "X-Gateway-Inference-Fairness-Id"
+)
+
+// longestFlow is how much of a fairness ID counts.
+const longestFlow = 128
+
 // isControl names the fields with which gateways and endpoint pickers talk to each
 // other. A client must not speak for them, and an engine has no use for them.
 func isControl(name string) bool {
@@ -24,7 +34,7 @@ func isControl(name string) bool {
 	case objectiveHeader, objectiveHeaderOld,
 		"X-Gateway-Destination-Endpoint", "X-Gateway-Destination-Endpoint-Subset",
 		"X-Gateway-Destination-Endpoint-Served", "X-Gateway-Destination-Endpoint-Fallback",
-		"X-Gateway-Inference-Fairness-Id", "X-Llm-D-Inference-Fairness-Id",
+		fairnessHeader, fairnessHeaderOld,
 		"X-Gateway-Model-Name-Rewrite", "X-Llm-D-Model-Name-Rewrite":
 		return true
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/routing"
@@ -241,6 +242,33 @@ func TestCallSaysWhatThePickerMustKnow(t *testing.T) {
 	}
 }
 
+// Who a request is for comes from either header, the newer first, cut to what
+// counts.
+func TestFlow(t *testing.T) {
+	var got scheduling.Call
+	w := newWorld(t, serving(to(pool("a", "127.0.0.1:1"))), func(o *Options) {
+		o.Picker = pickFunc(func(c *scheduling.Call, _ *routing.Pool) (scheduling.Decision, error) {
+			got = *c
+			return scheduling.Decision{}, scheduling.ErrNoEndpoints
+		})
+	})
+	long := strings.Repeat("x", 1000)
+	for _, c := range []struct {
+		header []string
+		want   string
+	}{
+		{nil, ""},
+		{[]string{fairnessHeaderOld, "old"}, "old"},
+		{[]string{fairnessHeaderOld, "old", fairnessHeader, "new"}, "new"},
+		{[]string{fairnessHeader, long}, long[:longestFlow]},
+	} {
+		w.post("/v1/completions", `{"model":"m"}`, c.header...)
+		if got.Flow != c.want {
+			t.Errorf("flow %q of %q, want %q", got.Flow, c.header, c.want)
+		}
+	}
+}
+
 func TestPickersErrors(t *testing.T) {
 	var fails error
 	w := newWorld(t, serving(to(pool("a", "127.0.0.1:1"))), func(o *Options) {
@@ -257,10 +285,15 @@ func TestPickersErrors(t *testing.T) {
 		{scheduling.ErrExhausted, 503, llm.ReasonNoEndpoints},
 		{llm.RateLimited("sheddable calls wait"), 429, llm.ReasonRateLimited},
 		{errors.New("broken"), 503, llm.ReasonPickerFailed},
+		{&scheduling.SaturatedError{RetryAfter: 7 * time.Second}, 429, llm.ReasonRateLimited},
 	}
 	for i, c := range cases {
 		fails = c.err
-		isOpenAIError(t, w.post("/v1/completions", `{"model":"m"}`), c.status, "")
+		answer := w.post("/v1/completions", `{"model":"m"}`)
+		if got := answer.header.Get("Retry-After"); c.status == 429 && i == len(cases)-1 && got != "7" {
+			t.Errorf("Retry-After %q, want the scheduler's 7", got)
+		}
+		isOpenAIError(t, answer, c.status, "")
 		hasReason(t, w.last(i+1), c.reason)
 	}
 }

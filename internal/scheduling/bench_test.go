@@ -16,7 +16,7 @@ import (
 // in flight per endpoint, fresh metrics, prompts that share half their text.
 func BenchmarkPick(b *testing.B) {
 	for _, endpoints := range []int{1, 2, 100, 1000} {
-		for _, size := range []int{2 << 10, 220 << 10} {
+		for _, size := range []int{2 << 10, 220 << 10, 400 << 10} {
 			b.Run(fmt.Sprintf("endpoints=%d/prompt=%dKB", endpoints, size>>10), func(b *testing.B) {
 				benchmarkPick(b, endpoints, size)
 			})
@@ -30,6 +30,7 @@ func benchmarkPick(b *testing.B, endpoints, size int) {
 	call := &Call{Request: &llm.Request{Stream: true}, Model: "base", At: time.Unix(100, 0)}
 	b.ReportAllocs()
 	b.SetBytes(int64(size))
+	defer reportCPU(b)()
 	for i := 0; b.Loop(); i++ {
 		call.Request.Prompt = prompts[i%len(prompts)]
 		d, err := s.Pick(b.Context(), call, pool)

@@ -1,101 +1,100 @@
 package scheduling
 
-import "time"
-
 // endpoint is what a pool knows of one of its endpoints. Its pool's lock guards
 // it.
 //
-// When no reservation is left, inFlight, pending, unary and context are 0.
+// When no reservation is left, own, unary and waiting are 0.
 type endpoint struct {
+	load
 	address string
 	pod     string
 	server  *server
 	slot    int  // its bit in the prefix index
-	left    bool // no longer in the pool; forgotten when inFlight is 0
+	left    bool // no longer in the pool; forgotten when it has no requests
 
-	inFlight int // requests
-	pending  int // uncached prompt tokens of streamed requests without a first token
-	unary    backlog
-	context  int // tokens of requests in flight, prompts and answers so far
+	// first and last of the streamed reservations without a first token, in
+	// the order they were made.
+	first, last *Reservation
 
 	adapters adapters
 	health   health
+	cache    cacheSize
 	picks    uint64
 
 	seen *scrape // the last one that was taken over
-	sent int     // uncached prompt tokens sent since then
+
+	computed float64 // prompt tokens whose first token has come, ever
 }
 
-// backlog is the uncached prompt tokens of requests whose answer comes in one
-// piece: nobody tells when their prefill ends, so it is assumed to go at the
-// speed of the engine model.
-type backlog struct {
-	requests int
-	tokens   float64
-	at       time.Time
+// expect appends a reservation to those that wait for their first token.
+func (e *endpoint) expect(r *Reservation, at float64) {
+	r.previous = e.last
+	if e.last != nil {
+		e.last.next = r
+	} else {
+		e.first = r
+	}
+	e.last = r
+	e.own.prefills++
+	e.own.pending += r.uncached
+	e.lead(at)
 }
 
-// left returns the tokens that are left at the given instant.
-func (b *backlog) left(at time.Time) float64 {
-	return max(0, b.tokens-max(0, at.Sub(b.at).Seconds())/secondsPerPrefill)
+// unexpect takes it out of them.
+func (e *endpoint) unexpect(r *Reservation, at float64) {
+	if r.previous != nil {
+		r.previous.next = r.next
+	} else {
+		e.first = r.next
+	}
+	if r.next != nil {
+		r.next.previous = r.previous
+	} else {
+		e.last = r.previous
+	}
+	r.previous, r.next = nil, nil
+	e.own.prefills--
+	e.own.pending -= r.uncached
+	if e.first == nil {
+		e.own.pending = 0 // exactly, whatever the fractions
+	}
+	e.since = max(e.since, at)
+	e.lead(at)
 }
 
-func (b *backlog) add(tokens int, at time.Time) {
-	b.tokens = b.left(at) + float64(tokens)
-	b.at = at
-	b.requests++
-}
-
-func (b *backlog) end() {
-	b.requests--
-	if b.requests == 0 {
-		b.tokens = 0
+// lead sets whose prompt the engine is taken to be computing.
+func (e *endpoint) lead(at float64) {
+	switch {
+	case e.first == nil:
+		e.head = 0
+	case e.head == 0:
+		e.since = at
+		e.head = e.first.uncached
+	default:
+		e.head = e.first.uncached
 	}
 }
 
-// refresh takes over the server's last metrics and reports whether they are
-// new.
-func (e *endpoint) refresh() bool {
-	last := e.server.last.Load()
-	if last == e.seen {
-		return false
-	}
-	e.seen, e.sent = last, 0
-	e.adapters.refresh(&last.Metrics)
-	return true
-}
+// cacheSize corrects how much of its KV cache an endpoint is believed to keep
+// of prompts: of what is in the books, engines may have room for less.
+type cacheSize struct{ factor float64 }
 
-// describe fills in the candidate's load and health at an instant. Metrics from
-// before oldest are not believed; means are the pool's.
-func (e *endpoint) describe(c *Candidate, at, oldest time.Time, m *means) {
-	c.endpoint = e
-	c.fresh = e.seen != nil && !e.seen.At.Before(oldest)
-	c.Ejected = e.health.ejected(at, e.inFlight)
-	c.Load.Requests = int(e.server.inFlight.Load())
-	c.Load.Pending = e.pending
-	c.Load.Context = e.context
-	if e.unary.requests > 0 {
-		c.Load.Pending += int(e.unary.left(at))
-	}
-	if c.fresh {
-		c.Load.add(e.seen, e.sent, m)
-	}
-}
+const (
+	leastCacheFactor = 0.05
+	cacheShrink      = 0.97
+	cacheGrow        = 1.01
+	// cacheSlack tokens of difference say nothing: the template around a
+	// prompt and the last block.
+	cacheSlack = 128
+)
 
-// add joins what a scrape showed to what is known here.
-func (l *Load) add(s *scrape, sent int, m *means) {
-	l.Requests += s.foreign
-	l.Pending += s.foreignWaiting * int(m.prompt)
-	l.Context += (s.foreign - s.foreignWaiting) * int(m.prompt+m.output/2)
-	l.Slots = s.slots
-	l.KVTokens = s.kvTokens()
-	l.KVUsed = int(s.KVUsage*float64(l.KVTokens)) + sent
-}
-
-// kvTokens returns how many tokens fit into the endpoint's KV cache.
-func (s *scrape) kvTokens() int {
-	if s != nil && s.Blocks > 0 && s.BlockSize > 0 {
-		return s.Blocks * s.BlockSize
+// learn compares what a prompt was expected to find in the cache with what the
+// engine reported.
+func (c *cacheSize) learn(expected, reported float64) {
+	switch {
+	case expected > cacheSlack && reported < expected/2:
+		c.factor = max(leastCacheFactor, c.factor*cacheShrink)
+	case reported > expected-cacheSlack && reported > cacheSlack:
+		c.factor = min(1, c.factor*cacheGrow)
 	}
-	return assumedKVTokens
 }

@@ -38,6 +38,6 @@ func Example() {
 	}
 	// Output:
 	// chosen 10.0.0.2:8000
-	// 10.0.0.1:8000 0.1302s queue=0.0000 prefix=0.1302 decode=0.0000 kv=0.0000 lora=0.0000
-	// 10.0.0.2:8000 0.0022s queue=0.0000 prefix=0.0022 decode=0.0000 kv=0.0000 lora=0.0000
+	// 10.0.0.1:8000 261.1ms queue=16.2 prefix=114.2 decode=25.2 copy=105.6
+	// 10.0.0.2:8000 43.4ms queue=16.2 prefix=2.1 decode=25.2 cached=2752
 }

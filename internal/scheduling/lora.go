@@ -1,79 +1,116 @@
 package scheduling
 
-import "time"
-
-// loraSeconds is the time until the call's adapter is loaded.
-func loraSeconds(d *Demand, c *Candidate) float64 {
-	switch c.Adapter {
-	case FreeSlot:
-		return adapterLoadSeconds
-	case NoSlot:
-		// All requests of some adapter must end: the running ones spread
-		// over the adapters, so those of one end within one request's time
-		// shared by as many adapters.
-		return adapterLoadSeconds + c.Load.turnover(d, c.ActiveAdapters)
-	}
-	return 0
-}
+// noAdapter is the adapter of a call for a base model.
+const noAdapter = -1
 
 // assumedAdapters is the number of slots of an endpoint that does not tell.
 const assumedAdapters = 8
 
-// adapter is a LoRA adapter that an endpoint has had requests for.
-type adapter struct {
-	name     string
-	inFlight int       // our requests
-	listed   bool      // the last scrape showed it running or waiting
-	used     time.Time // last
+// Residency says where an adapter is at an endpoint.
+type residency int
+
+// From best to worst.
+const (
+	resident residency = iota // loaded, as far as is known
+	freeSlot                  // must be loaded, into a slot without requests
+	noSlot                    // must wait until another adapter has no requests
+)
+
+// adapterNames numbers the LoRA adapters of a pool.
+type adapterNames struct {
+	ids   map[string]int32
+	names []string
+	homes []int32 // by id: how many endpoints have it
 }
 
-// active reports whether the adapter has requests; fresh says that the last
-// scrape may be believed.
-func (a *adapter) active(fresh bool) bool { return a.inFlight > 0 || fresh && a.listed }
+// maxAdapterNames bounds the names a pool knows as adapters.
+const maxAdapterNames = 4096
+
+// learn makes a name known; it returns noAdapter when there are too many.
+func (n *adapterNames) learn(name string) int32 {
+	if id, ok := n.ids[name]; ok {
+		return id
+	}
+	if len(n.names) == maxAdapterNames {
+		return noAdapter
+	}
+	if n.ids == nil {
+		n.ids = map[string]int32{}
+	}
+	id := int32(len(n.names))
+	n.ids[name] = id
+	n.names = append(n.names, name)
+	n.homes = append(n.homes, 0)
+	return id
+}
+
+func (n *adapterNames) find(name string) int32 {
+	if id, ok := n.ids[name]; ok {
+		return id
+	}
+	return noAdapter
+}
+
+// adapter is a LoRA adapter that an endpoint has had requests for.
+type adapter struct {
+	id       int32
+	listed   bool // the last scrape showed it running or waiting
+	inFlight int32
+	answered int32   // of inFlight: those whose answer has begun, so it is loaded
+	used     float64 // last
+}
 
 // adapters are those an endpoint probably has loaded. Engines list adapters
 // with requests only; an idle one stays loaded until its slot is needed, least
-// recently used first.
+// recently used first. A slot counts as taken from the moment a call is sent.
 type adapters struct {
 	slots int // 0 unknown
 	list  []adapter
+	homes *adapterNames
 }
 
-// use returns the entry of name, in use at the given instant.
-func (s *adapters) use(name string, at time.Time) *adapter {
+func (s *adapters) find(id int32) *adapter {
 	for i := range s.list {
-		if a := &s.list[i]; a.name == name {
-			if at.After(a.used) {
-				a.used = at
-			}
-			return a
+		if s.list[i].id == id {
+			return &s.list[i]
 		}
 	}
-	s.list = append(s.list, adapter{name: name, used: at})
+	return nil
+}
+
+// use returns the entry of an adapter, in use at the given instant.
+func (s *adapters) use(id int32, at float64) *adapter {
+	if a := s.find(id); a != nil {
+		a.used = max(a.used, at)
+		return a
+	}
+	s.homes.homes[id]++
+	s.list = append(s.list, adapter{id: id, used: at})
 	return &s.list[len(s.list)-1]
 }
 
-// release ends one request for name.
-func (s *adapters) release(name string) {
-	for i := range s.list {
-		if a := &s.list[i]; a.name == name {
-			a.inFlight--
-			return
+// release ends one request for an adapter.
+func (s *adapters) release(id int32, answered bool) {
+	if a := s.find(id); a != nil {
+		a.inFlight--
+		if answered {
+			a.answered--
 		}
 	}
 }
 
 // refresh takes over what a scrape showed.
-func (s *adapters) refresh(m *Metrics) {
+func (s *adapters) refresh(m *Metrics, at float64) {
 	s.slots = m.MaxAdapters
 	for i := range s.list {
 		s.list[i].listed = false
 	}
-	for _, name := range m.ActiveAdapters {
-		s.use(name, m.At).listed = true
-	}
-	for _, name := range m.WaitAdapters {
-		s.use(name, m.At).listed = true
+	for _, names := range [...][]string{m.ActiveAdapters, m.WaitAdapters} {
+		for _, name := range names {
+			if id := s.homes.learn(name); id != noAdapter {
+				s.use(id, at).listed = true
+			}
+		}
 	}
 	s.trim()
 }
@@ -84,18 +121,27 @@ func (s *adapters) trim() {
 	for len(s.list) > s.capacity() {
 		oldest := -1
 		for i := range s.list {
-			if a := &s.list[i]; !a.active(true) && (oldest < 0 || a.used.Before(s.list[oldest].used)) {
+			a := &s.list[i]
+			if a.inFlight == 0 && !a.listed && (oldest < 0 || a.used < s.list[oldest].used) {
 				oldest = i
 			}
 		}
 		if oldest < 0 {
 			return
 		}
+		s.homes.homes[s.list[oldest].id]--
 		last := len(s.list) - 1
 		s.list[oldest] = s.list[last]
-		s.list[last] = adapter{}
 		s.list = s.list[:last]
 	}
+}
+
+// forget takes all adapters of an endpoint that leaves out of the books.
+func (s *adapters) forget() {
+	for i := range s.list {
+		s.homes.homes[s.list[i].id]--
+	}
+	s.list = nil
 }
 
 func (s *adapters) capacity() int {
@@ -105,23 +151,49 @@ func (s *adapters) capacity() int {
 	return assumedAdapters
 }
 
-// residency says where the adapter called name is, and how many adapters have
-// requests. fresh says that the last scrape may be believed.
-func (s *adapters) residency(name string, fresh bool) (r Residency, active int) {
-	found := false
+// residency says where an adapter is, and how many adapters have requests.
+// fresh says that the last scrape may be believed.
+func (s *adapters) residency(id int32, fresh bool) (r residency, active int) {
+	found, waits := false, false
 	for i := range s.list {
-		if s.list[i].active(fresh) {
+		a := &s.list[i]
+		isActive := a.inFlight > 0 || fresh && a.listed
+		if isActive {
 			active++
 		}
-		found = found || s.list[i].name == name
+		if a.id == id {
+			found = true
+			waits = isActive && a.inFlight > 0 && a.answered == 0
+		}
 	}
 	switch {
+	case found && waits && s.slots > 0 && active > s.slots:
+		r = noSlot // it was sent here, but more adapters than fit have been
 	case found:
-		r = Resident
+		r = resident
 	case s.slots == 0 || active < s.slots:
-		r = FreeSlot
+		r = freeSlot
 	default:
-		r = NoSlot
+		r = noSlot
 	}
 	return r, active
+}
+
+// loraSeconds is the time until an adapter is loaded at an endpoint with the
+// work w, and what its load costs those who run there meanwhile.
+func (p *pool) loraSeconds(d *demand, s *adapters, w *work, fresh bool) float64 {
+	r, active := s.residency(d.adapter, fresh)
+	if r == resident {
+		return 0
+	}
+	seconds := adapterLoadSeconds * (1 + p.weights.harm*w.requests)
+	if r == noSlot {
+		// All requests of some adapter must end: the running ones spread over
+		// the adapters, so those of one end within one request's time shared by
+		// as many adapters.
+		decodes := max(1, w.requests-w.prefills)
+		turnover := d.output * p.engine.stepSeconds(decodes, w.context) / float64(active)
+		seconds += turnover * float64(active-s.slots+1)
+	}
+	return seconds
 }

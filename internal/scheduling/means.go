@@ -44,13 +44,16 @@ func (m *means) bytesPerToken() float64 {
 	return min(mostBytesPerToken, max(leastBytesPerToken, m.bytes/m.tokens))
 }
 
+// blockTokens is how many tokens a block of a prompt has.
+func (m *means) blockTokens() float64 { return blockBytes / m.bytesPerToken() }
+
 // demand estimates what a call asks for.
-func (m *means) demand(call *Call) Demand {
-	d := Demand{Model: call.Model, Output: max(1, int(m.output))}
+func (m *means) demand(call *Call) demand {
+	d := demand{adapter: noAdapter, output: max(1, m.output)}
 	if r := call.Request; r != nil {
-		d.Prompt = int(float64(len(r.Prompt)) / m.bytesPerToken())
+		d.prompt = float64(int(float64(len(r.Prompt)) / m.bytesPerToken()))
 		if r.MaxTokens > 0 {
-			d.Output = min(d.Output, r.MaxTokens)
+			d.output = min(d.output, float64(r.MaxTokens))
 		}
 	}
 	return d

@@ -10,7 +10,7 @@ func TestMeans(t *testing.T) {
 	m := newMeans()
 	call := &Call{Request: &llm.Request{Prompt: make([]byte, 3000)}}
 	before := m.demand(call)
-	if before.Prompt != 750 || before.Output != 300 {
+	if before.prompt != 750 || before.output != 300 {
 		t.Errorf("at first %+v", before)
 	}
 	m.learn(3000, llm.Usage{PromptTokens: 1, CompletionTokens: 1}) // not Known
@@ -20,11 +20,11 @@ func TestMeans(t *testing.T) {
 	for range 1000 {
 		m.learn(3000, llm.Usage{PromptTokens: 1000, CompletionTokens: 50, Known: true})
 	}
-	if d := m.demand(call); d.Prompt < 990 || d.Prompt > 1010 || d.Output < 49 || d.Output > 51 {
+	if d := m.demand(call); d.prompt < 990 || d.prompt > 1010 || d.output < 49 || d.output > 51 {
 		t.Errorf("after a thousand calls of 1000 and 50 tokens: %+v", d)
 	}
 	call.Request.MaxTokens = 7
-	if d := m.demand(call); d.Output != 7 {
-		t.Errorf("at most 7 tokens were asked for, expected are %d", d.Output)
+	if d := m.demand(call); d.output != 7 {
+		t.Errorf("at most 7 tokens were asked for, expected are %v", d.output)
 	}
 }

@@ -4,70 +4,89 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"crossfade.dev/internal/routing"
 )
-
-// maxAdapterNames bounds the names a pool knows as adapters.
-const maxAdapterNames = 4096
 
 // pool is the state of one pool. Deciding and booking happen under one lock:
 // calls of one burst would otherwise all see the same idle endpoint.
 type pool struct {
 	options *Options
 	servers *servers
+	weights weights
 
 	mu        sync.Mutex
 	rand      *rand.Rand
+	epoch     time.Time // of the instants in seconds; the first call's
 	means     means
-	adapters  map[string]struct{} // models known as LoRA adapters
+	learned   calibration
+	engine    engine // by learned
+	adapters  adapterNames
 	picks     uint64
 	endpoints map[string]*endpoint // by address
 	current   *routing.Pool        // of the last retain; nil before
 	prefixes  prefixIndex
+	sharing   sharing
 	slots     slots
+	queue     queue
+	observed  observed
+	// reportsCached: answers tell how much of a prompt was cached. Engines
+	// leave that out unless they are told to, and 0 then says nothing.
+	reportsCached bool
+
+	peers  map[string]*peer // by origin
+	untold []toldBlock      // for the next news
 
 	// order holds the endpoints of aligned, in its order.
 	aligned *routing.Pool
 	order   []*endpoint
+	serving map[string][]uint8 // by model: dropped, for each of order
 
-	// Scratch of pick.
-	demand     Demand
-	candidates []Candidate
-	lengths    []int32 // by slot
+	// Scratch of decide.
+	dropped []uint8
+	lengths []int32 // by slot
+	matched bool    // some of lengths are not 0
+
+	kept   []Explained
+	keptAt float64
+
+	granted []grant // to be told of once mu is free
 }
 
 func newPool(o *Options, s *servers, r *rand.Rand) *pool {
-	return &pool{
-		options: o, servers: s, rand: r,
+	p := &pool{
+		options: o, servers: s, rand: r, weights: o.Objective.weights(),
 		means:     newMeans(),
-		adapters:  map[string]struct{}{},
+		learned:   newCalibration(),
 		endpoints: map[string]*endpoint{},
+		queue:     queue{options: &o.Queue},
+	}
+	p.engine = newEngine(p.learned.factors)
+	return p
+}
+
+// unlock frees mu and then tells calls that waited of the places they have.
+func (p *pool) unlock() {
+	granted := p.granted
+	p.granted = nil
+	p.mu.Unlock()
+	for _, g := range granted {
+		g.tell()
 	}
 }
 
-// pick decides and books. prefix holds the hashes of the prompt's blocks.
-func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64) (Decision, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.align(as)
-	p.refresh()
-	p.match(prefix)
-	p.estimate(call)
-	p.describe(call, as)
-	if len(p.candidates) == 0 {
-		return Decision{}, ErrExhausted
+// seconds turns an instant into seconds since the first one.
+func (p *pool) seconds(at time.Time) float64 {
+	if p.epoch.IsZero() {
+		p.epoch = at
 	}
-	profile := p.options.Profile
-	chosen := &p.candidates[profile.decide(&p.demand, p.candidates, p.rand)]
-	decision := Decision{Endpoint: *chosen.Endpoint, Reservation: p.reserve(call, chosen)}
-	if len(prefix) > 0 {
-		p.prefixes.add(prefix, chosen.endpoint.slot)
-	}
-	if call.Explain {
-		decision.Candidates = profile.explain(&p.demand, p.candidates)
-	}
-	return decision, nil
+	return at.Sub(p.epoch).Seconds()
+}
+
+// instant undoes seconds.
+func (p *pool) instant(seconds float64) time.Time {
+	return p.epoch.Add(time.Duration(seconds * float64(time.Second)))
 }
 
 // align brings order in line with a snapshot's view of the pool. Snapshots
@@ -78,45 +97,56 @@ func (p *pool) align(as *routing.Pool) {
 	}
 	p.aligned = as
 	p.order = p.order[:0]
+	p.serving = nil
+	var fresh []endpoint // side by side: a decision looks at each of them
 	for i := range as.Endpoints {
-		p.order = append(p.order, p.endpoint(&as.Endpoints[i]))
+		e := p.endpoints[as.Endpoints[i].Address]
+		if e == nil {
+			if len(fresh) == 0 {
+				fresh = make([]endpoint, min(64, len(as.Endpoints)-i))
+			}
+			e, fresh = &fresh[0], fresh[1:]
+			p.admit(e, &as.Endpoints[i])
+		}
+		e.pod = as.Endpoints[i].Pod
+		p.order = append(p.order, e)
+	}
+	for len(p.dropped) < len(p.order) {
+		p.dropped = append(p.dropped, 0)
 	}
 	if as.Inference {
-		p.growPrefixes()
+		p.prefixes.grow(p.slots.count)
+		p.sizeCaches()
 	}
 }
 
-// endpoint returns the state of an endpoint of the pool p.aligned.
-func (p *pool) endpoint(as *routing.Endpoint) *endpoint {
-	if e := p.endpoints[as.Address]; e != nil {
-		e.pod = as.Pod
-		return e
-	}
-	e := &endpoint{address: as.Address, pod: as.Pod, server: p.servers.get(as.Address)}
+// admit makes e the state of a new endpoint of the pool p.aligned.
+func (p *pool) admit(e *endpoint, as *routing.Endpoint) {
+	e.address, e.server = as.Address, p.servers.join(as.Address, p)
+	e.adapters.homes = &p.adapters
+	e.cache.factor = 1
+	e.kvTokens = assumedKVTokens
 	// An older snapshot must not bring back for good what retain let go.
 	e.left = p.current != nil && p.current != p.aligned
-	e.slot = p.slots.take(&p.prefixes)
+	// At the start all are new; later, one joins others that are warm.
+	e.health.probation = p.picks > 0 && !e.left
+	e.slot = p.slots.take()
 	if e.slot >= len(p.lengths) {
 		p.lengths = append(p.lengths, make([]int32, 64)...) // as many as a word has bits
 	}
 	p.endpoints[as.Address] = e
-	return e
+	if last := e.server.last.Load(); last != nil {
+		p.refresh(e, last)
+	}
 }
 
 // slots gives endpoints their bits in the prefix index.
 type slots struct {
 	count int
 	free  []int
-	dirty []int // free, but the index still has blocks of them
 }
 
-// take returns a slot that the index has no block of. Cleaning walks the index,
-// so it is put off until no clean slot is left and then done for all.
-func (s *slots) take(x *prefixIndex) int {
-	if len(s.free) == 0 && len(s.dirty) > 0 {
-		x.forget(s.dirty)
-		s.free, s.dirty = s.dirty, s.free
-	}
+func (s *slots) take() int {
 	if last := len(s.free) - 1; last >= 0 {
 		slot := s.free[last]
 		s.free = s.free[:last]
@@ -126,94 +156,54 @@ func (s *slots) take(x *prefixIndex) int {
 	return s.count - 1
 }
 
-// growPrefixes sizes the prefix index by what the endpoints' caches hold.
-func (p *pool) growPrefixes() {
-	tokens := 0
+// bytesPerBlock bounds what the index takes for a block of an endpoint
+// (TestPrefixIndexBytes).
+const bytesPerBlock = 40
+
+// sizeCaches tells the prefix index how much each endpoint's cache holds: what
+// fits into its KV cache, or its share of the index's memory if that is less.
+func (p *pool) sizeCaches() {
 	for _, e := range p.order {
-		tokens += e.server.last.Load().kvTokens()
-	}
-	const blockTokens = blockBytes / 4
-	p.prefixes.grow(p.slots.count, tokens/blockTokens, p.options.PrefixBytes)
-}
-
-// refresh takes over metrics that have come since the last pick.
-func (p *pool) refresh() {
-	for _, e := range p.order {
-		if e.refresh() {
-			p.learnAdapters(e.seen.Adapters)
-			p.learnAdapters(e.seen.ActiveAdapters)
-			p.learnAdapters(e.seen.WaitAdapters)
-		}
+		p.sizeCache(e)
 	}
 }
 
-func (p *pool) learnAdapters(names []string) {
-	for _, name := range names {
-		if len(p.adapters) < maxAdapterNames {
-			p.adapters[name] = struct{}{}
-		}
-	}
+func (p *pool) sizeCache(e *endpoint) {
+	share := p.options.PrefixBytes / bytesPerBlock / max(1, len(p.endpoints))
+	blocks := e.cache.factor * e.kvTokens / p.means.blockTokens()
+	p.prefixes.resize(e.slot, min(share, int(blocks)))
 }
 
-// match looks up how much of a prompt each endpoint was sent before.
-func (p *pool) match(prefix []uint64) {
-	clear(p.lengths)
-	p.prefixes.match(prefix, p.lengths)
+// refresh takes over the metrics of an endpoint's server.
+func (p *pool) refresh(e *endpoint, last *scrape) {
+	if e.seen == last {
+		return
+	}
+	for _, name := range last.Adapters {
+		p.adapters.learn(name)
+	}
+	at := p.seconds(last.At)
+	e.refresh(last, at, at+p.options.StaleAfter.Seconds(), &p.means)
 }
 
-// estimate fills demand.
-func (p *pool) estimate(call *Call) {
-	p.demand = p.means.demand(call)
-	_, p.demand.Adapter = p.adapters[call.Model]
-}
-
-// describe fills candidates with the endpoints that the call has not tried: all of
-// them, or the one that was chosen for it.
-func (p *pool) describe(call *Call, as *routing.Pool) {
-	d := &p.demand
-	oldest := call.At.Add(-p.options.StaleAfter)
-	blockTokens := blockBytes / p.means.bytesPerToken()
-	p.candidates = p.candidates[:0]
-	for i, e := range p.order {
-		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) {
-			continue
-		}
-		if call.Chosen != "" && call.Chosen != e.address {
-			continue
-		}
-		p.candidates = append(p.candidates, Candidate{Endpoint: &as.Endpoints[i]})
-		c := &p.candidates[len(p.candidates)-1]
-		e.describe(c, call.At, oldest, &p.means)
-		if n := p.lengths[e.slot]; n > 0 {
-			c.Cached = max(0, min(int(float64(n)*blockTokens), d.Prompt-1))
-		}
-		if d.Adapter {
-			c.Adapter, c.ActiveAdapters = e.adapters.residency(d.Model, c.fresh)
-		}
+// observe takes over new metrics of the server at address, and lets calls that
+// wait see what has become free.
+func (p *pool) observe(address string, last *scrape) {
+	p.mu.Lock()
+	defer p.unlock()
+	e := p.endpoints[address]
+	if e == nil {
+		return
 	}
-}
-
-// reserve books the call on the chosen candidate.
-func (p *pool) reserve(call *Call, c *Candidate) *Reservation {
-	d := &p.demand
-	r := &Reservation{pool: p, endpoint: c.endpoint, prompt: d.Prompt, uncached: d.Prompt - c.Cached}
-	if call.Request != nil {
-		r.promptBytes = len(call.Request.Prompt)
-		r.stream = call.Request.Stream
-	}
-	if d.Adapter {
-		r.adapter = d.Model
-	}
-	p.picks++
-	r.book(call.At)
-	return r
+	p.refresh(e, last)
+	p.drain(p.seconds(last.At))
 }
 
 // retain marks endpoints that current lacks and forgets those without
 // requests.
 func (p *pool) retain(current *routing.Pool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.current = current
 	for _, e := range p.endpoints {
 		e.left = true
@@ -224,15 +214,37 @@ func (p *pool) retain(current *routing.Pool) {
 		e.left = false
 	}
 	for _, e := range p.endpoints {
-		if e.left && e.inFlight == 0 {
+		if e.left && e.own.requests == 0 {
 			p.forget(e)
 		}
+	}
+	if len(current.Endpoints) == 0 {
+		p.refuseAll(ErrNoEndpoints)
+	} else {
+		p.drain(p.queue.latest)
+	}
+}
+
+// close refuses those who wait; the pool is gone.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.refuseAll(ErrNoEndpoints)
+	for _, e := range p.endpoints {
+		p.servers.leave(e.server, p)
 	}
 }
 
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
-	p.slots.dirty = append(p.slots.dirty, e.slot)
+	for _, from := range p.peers {
+		delete(from.work, e)
+	}
+	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })
+	p.prefixes.forget(e.slot)
+	p.slots.free = append(p.slots.free, e.slot)
+	e.adapters.forget()
+	p.servers.leave(e.server, p)
 	delete(p.endpoints, e.address)
 	p.aligned = nil // order may hold it, for an older snapshot
 }

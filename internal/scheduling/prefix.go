@@ -14,25 +14,30 @@ const (
 	maxBlocks = 2048
 )
 
-// prefixSeconds is the time to compute what the endpoint's cache does not hold
-// of the prompt. At least one token is always computed.
-func prefixSeconds(d *Demand, c *Candidate) float64 {
-	return float64(max(1, d.Prompt-c.Cached)) * secondsPerPrefill
-}
-
 // appendBlockHashes appends a hash for each full block of the prompt. Each
-// hash covers the model and the prompt from its beginning, so equal hashes mean
-// equal prefixes: an engine's cache can be used only up to the first
-// difference. The hash is quick, not secret: whoever forges a collision
-// misleads the choice for their own calls. No hash is 0.
-func appendBlockHashes(hashes []uint64, model string, prompt []byte) []uint64 {
-	const multiplier = 0x9E3779B97F4A7C15
+// hash covers the model (an adapter's cache is its own), the cache salt and the
+// prompt from its beginning, so equal hashes mean equal prefixes: an engine's
+// cache can be used only up to the first difference. The hash is quick, not
+// secret: whoever forges a collision misleads the choice for their own calls.
+// No hash has the tag of an anonymous block.
+func appendBlockHashes(hashes []uint64, model, salt string, prompt []byte) []uint64 {
 	h := xxhash.Sum64String(model)
+	if salt != "" {
+		h = mix(h, xxhash.Sum64String(salt))
+	}
 	for n := 0; n < maxBlocks && len(prompt) >= blockBytes; n++ {
-		h = (bits.RotateLeft64(h, 29) ^ xxhash.Sum64(prompt[:blockBytes])) * multiplier
-		h ^= h >> 32
-		hashes = append(hashes, max(1, h))
+		h = mix(h, xxhash.Sum64(prompt[:blockBytes]))
+		if tag(h) == anonymous {
+			h++
+		}
+		hashes = append(hashes, h)
 		prompt = prompt[blockBytes:]
 	}
 	return hashes
+}
+
+func mix(h, with uint64) uint64 {
+	const multiplier = 0x9E3779B97F4A7C15
+	h = (bits.RotateLeft64(h, 29) ^ with) * multiplier
+	return h ^ h>>32
 }

@@ -1,158 +1,308 @@
 package scheduling
 
-import "math/bits"
-
-// ways is how many places a block has to choose from.
-const ways = 8
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // prefixIndex remembers which endpoints were sent which prompt blocks: a hash
-// table of fixed size from block hash to a set of endpoint slots. A block that
-// finds its places taken replaces the least recently used one. There is no
-// pointer in it, so the garbage collector does not walk it.
+// table from a block's hash to the set of endpoint slots that probably hold it
+// (prefixset.go), and for each slot a ring of its blocks in the order in which
+// they will be forgotten (prefixring.go). There is no pointer per block, so the
+// garbage collector does not walk it, and nothing is allocated once it has
+// grown to the caches' size.
+//
+// An engine frees the blocks of a request from the last to the first, so the
+// ring takes a chain from its end: the end is forgotten first and what is left
+// is always a beginning.
 type prefixIndex struct {
-	hashes []uint64 // ways per bucket; 0 is empty
-	used   []uint32 // tick of last use
-	slots  []uint64 // words per entry: bit s is set when slot s has the block
-	words  int
-	mask   uint64 // buckets - 1
-	tick   uint32
+	shards [shards]shard
+	rings  []ring // by slot
+	wide   wideSets
+	pairs  int // of a block and a slot, and anonymous blocks
 
-	alive []uint64 // scratch of match
+	alive, keep []uint64 // scratch of match, a bit per slot
 }
 
-// entryBytes is what the index takes for each block.
-func entryBytes(words int) int { return 8 + 4 + 8*words }
+const (
+	// shards divide the table so that growing stops a decision only for a
+	// fraction of it.
+	shards = 64
+	// maxSlots is how many endpoints of a pool the index tells apart; others
+	// count as without a cache.
+	maxSlots = 1 << 15
+	// Room is added at seven eighths, by a quarter: that bounds the bytes per
+	// block, and the longest probe.
+	growAt, growBy = 7.0 / 8, 1.25
+)
 
-// grow makes room for at least that many endpoints and, within a limit of
-// bytes, blocks. What the index knows is kept.
-func (x *prefixIndex) grow(endpoints, blocks, limit int) {
-	words := max(x.words, (endpoints+63)/64)
-	buckets := 1
-	for buckets*ways < blocks && 2*buckets*ways*entryBytes(words) <= limit {
-		buckets *= 2
+// A shard is an open-addressed table with linear probing.
+type shard struct {
+	entries []entry
+	used    int
+}
+
+// tag is the part of a hash that tells where its entry is. Rings keep it
+// instead of the hash. Two blocks with one tag may be taken for each other when
+// they are forgotten, in which case each goes at the other's time.
+func tag(hash uint64) uint32 { return uint32(hash) }
+
+func (x *prefixIndex) shard(tag uint32) *shard { return &x.shards[tag%shards] }
+
+// home is where the search for a tag begins.
+func (s *shard) home(tag uint32) int {
+	const bits = 26 // those that did not choose the shard
+	return int(uint64(tag>>6) * uint64(len(s.entries)) >> bits)
+}
+
+// find returns the entry of a hash, or nil.
+func (x *prefixIndex) find(hash uint64) *entry {
+	s := x.shard(tag(hash))
+	if s.used == 0 {
+		return nil
 	}
-	if words == x.words && buckets <= len(x.hashes)/ways {
+	for i := s.home(tag(hash)); ; i++ {
+		if i == len(s.entries) {
+			i = 0
+		}
+		switch e := &s.entries[i]; e.hash {
+		case hash:
+			return e
+		case 0:
+			return nil
+		}
+	}
+}
+
+// findOrAdd returns the entry of a hash, an empty one if it is new.
+func (x *prefixIndex) findOrAdd(hash uint64) *entry {
+	if e := x.find(hash); e != nil {
+		return e
+	}
+	s := x.shard(tag(hash))
+	if float64(s.used+1) > growAt*float64(len(s.entries)) {
+		s.grow()
+	}
+	s.used++
+	e := s.free(hash)
+	e.hash = hash
+	return e
+}
+
+// free returns the empty entry where a hash that is not in the shard belongs.
+func (s *shard) free(hash uint64) *entry {
+	for i := s.home(tag(hash)); ; i++ {
+		if i == len(s.entries) {
+			i = 0
+		}
+		if s.entries[i].hash == 0 {
+			return &s.entries[i]
+		}
+	}
+}
+
+func (s *shard) grow() {
+	old := s.entries
+	s.entries = make([]entry, max(16, int(growBy*float64(len(old)))))
+	for i := range old {
+		if old[i].hash != 0 {
+			*s.free(old[i].hash) = old[i]
+		}
+	}
+}
+
+// remove takes the entry at i out and closes the gap, so that no search stops
+// short.
+func (s *shard) remove(i int) {
+	s.used--
+	for j := i; ; {
+		if j++; j == len(s.entries) {
+			j = 0
+		}
+		if s.entries[j].hash == 0 {
+			break
+		}
+		home := s.home(tag(s.entries[j].hash))
+		stays := i < home && home <= j
+		if j < i { // the probe has passed the end of the table
+			stays = i < home || home <= j
+		}
+		if !stays {
+			s.entries[i] = s.entries[j]
+			i = j
+		}
+	}
+	s.entries[i] = entry{}
+}
+
+// grow makes room for that many slots.
+func (x *prefixIndex) grow(slots int) {
+	slots = min(slots, maxSlots)
+	for len(x.rings) < slots {
+		x.rings = append(x.rings, ring{})
+	}
+	words := (slots + 63) / 64
+	if words <= x.wide.words {
 		return
 	}
-	old := *x
-	*x = prefixIndex{
-		hashes: make([]uint64, buckets*ways),
-		used:   make([]uint32, buckets*ways),
-		slots:  make([]uint64, buckets*ways*words),
-		words:  words,
-		mask:   uint64(buckets - 1),
-		tick:   old.tick,
-		alive:  make([]uint64, words),
-	}
-	for i, h := range old.hashes {
-		if h == 0 {
-			continue
-		}
-		at := x.place(h)
-		x.hashes[at], x.used[at] = h, old.used[i]
-		clear(x.entry(at))
-		copy(x.entry(at), old.entry(i))
-	}
+	words = max(words, min(2*x.wide.words, maxSlots/64))
+	x.wide.grow(words)
+	x.alive, x.keep = make([]uint64, words), make([]uint64, words)
 }
 
-func (x *prefixIndex) entry(i int) []uint64 { return x.slots[i*x.words : (i+1)*x.words] }
-
-// find returns the entry of h, or -1.
-func (x *prefixIndex) find(h uint64) int {
-	first := int(h&x.mask) * ways
-	for i, have := range x.hashes[first : first+ways] {
-		if have == h {
-			return first + i
-		}
+// add remembers that slot was sent the blocks and forgets others of the slot
+// that its cache has no room for. It returns how many of the blocks, from the
+// first, the slot had already.
+func (x *prefixIndex) add(hashes []uint64, slot int) (had int) {
+	if slot >= len(x.rings) {
+		return 0
 	}
-	return -1
-}
-
-// place returns the entry that h has or should take.
-func (x *prefixIndex) place(h uint64) int {
-	first := int(h&x.mask) * ways
-	oldest, age := first, uint32(0)
-	for i := first; i < first+ways; i++ {
-		if x.hashes[i] == h || x.hashes[i] == 0 {
-			return i
-		}
-		if a := x.tick - x.used[i]; a > age {
-			oldest, age = i, a
-		}
-	}
-	return oldest
-}
-
-// add remembers that slot was sent the blocks. The beginning is marked as used
-// after the end, so that of a chain the end is forgotten first, as engines do;
-// the beginning may still serve.
-func (x *prefixIndex) add(hashes []uint64, slot int) {
+	r := &x.rings[slot]
+	had = len(hashes)
 	for i := len(hashes) - 1; i >= 0; i-- {
-		h := hashes[i]
-		at := x.place(h)
-		entry := x.entry(at)
-		if x.hashes[at] != h {
-			x.hashes[at] = h
-			clear(entry)
+		e := x.findOrAdd(hashes[i])
+		if x.wide.touch(e, slot) {
+			x.pairs++
+			r.push(tag(hashes[i]))
+			had = i
 		}
-		entry[slot/64] |= 1 << (slot % 64)
-		x.tick++
-		x.used[at] = x.tick
 	}
+	x.trim(slot)
+	return had
+}
+
+// addAnonymous makes n blocks of a slot's cache that nobody will ask for again,
+// such as those of an answer, push others out.
+func (x *prefixIndex) addAnonymous(n, slot int) {
+	if slot >= len(x.rings) {
+		return
+	}
+	r := &x.rings[slot]
+	n = min(n, r.capacity)
+	for range n {
+		r.push(anonymous)
+	}
+	x.pairs += n
+	x.trim(slot)
+}
+
+// resize sets how many blocks the cache of a slot holds.
+func (x *prefixIndex) resize(slot, blocks int) {
+	if slot < len(x.rings) {
+		x.rings[slot].capacity = blocks
+	}
+}
+
+// trim forgets blocks of a slot until the rest fits. A block that was asked for
+// since the ring last came by is passed over once.
+func (x *prefixIndex) trim(slot int) {
+	r := &x.rings[slot]
+	for r.n > r.capacity {
+		t := r.pop()
+		if t == anonymous || x.drop(t, slot) {
+			x.pairs--
+		} else {
+			r.push(t)
+		}
+	}
+}
+
+// drop takes slot out of the set of the block with the tag; false when the
+// block was asked for and stays this time.
+func (x *prefixIndex) drop(t uint32, slot int) bool {
+	s := x.shard(t)
+	if s.used == 0 {
+		return true
+	}
+	for i := s.home(t); s.entries[i].hash != 0; {
+		e := &s.entries[i]
+		if tag(e.hash) == t && x.wide.has(e, slot) {
+			if x.wide.spare(e, slot) {
+				return false
+			}
+			if x.wide.remove(e, slot) {
+				s.remove(i)
+			}
+			return true
+		}
+		if i++; i == len(s.entries) {
+			i = 0
+		}
+	}
+	return true // another block with this tag went in its place
+}
+
+// forget drops all that a slot has.
+func (x *prefixIndex) forget(slot int) {
+	if slot >= len(x.rings) {
+		return
+	}
+	r := &x.rings[slot]
+	for r.n > 0 {
+		t := r.pop()
+		if t != anonymous {
+			for !x.drop(t, slot) { // the second time nothing is spared
+			}
+		}
+		x.pairs--
+	}
+	*r = ring{}
 }
 
 // match sets lengths[slot] to how many of the blocks, without a gap from the
-// first, each slot was sent. lengths must be all 0 and cover every slot.
-func (x *prefixIndex) match(hashes []uint64, lengths []int32) {
-	if len(x.hashes) == 0 || len(hashes) == 0 {
-		return
+// first, each slot has, and reports whether any has one. lengths must be all 0
+// and cover every slot.
+func (x *prefixIndex) match(hashes []uint64, lengths []int32) bool {
+	if len(hashes) == 0 || x.pairs == 0 {
+		return false
 	}
 	for i := range x.alive {
 		x.alive[i] = ^uint64(0)
 	}
 	for n, h := range hashes {
-		at := x.find(h)
-		if at < 0 {
-			x.settle(nil, lengths, int32(n))
-			return
+		e := x.find(h)
+		if e == nil {
+			clear(x.keep)
+			x.settle(x.keep, lengths, int32(n))
+			return n > 0
 		}
-		if !x.settle(x.entry(at), lengths, int32(n)) {
-			return
+		if !x.settle(x.wide.bits(e, x.keep), lengths, int32(n)) {
+			return n > 0
 		}
 	}
-	x.settle(nil, lengths, int32(len(hashes)))
+	clear(x.keep)
+	x.settle(x.keep, lengths, int32(len(hashes)))
+	return true
 }
 
-// settle gives the slots that are alive but not in entry (nil: in none) their
-// final length, and reports whether any is left.
-func (x *prefixIndex) settle(entry []uint64, lengths []int32, length int32) bool {
+// settle gives the slots that are alive but not in keep their final length, and
+// reports whether any is left.
+func (x *prefixIndex) settle(keep []uint64, lengths []int32, length int32) bool {
 	left := uint64(0)
 	for w, alive := range x.alive {
-		keep := uint64(0)
-		if entry != nil {
-			keep = alive & entry[w]
+		kept := alive & keep[w]
+		left |= kept
+		if kept == alive {
+			continue
 		}
 		if length > 0 {
-			for gone := alive &^ keep; gone != 0; gone &= gone - 1 {
+			for gone := alive &^ kept; gone != 0; gone &= gone - 1 {
 				lengths[w*64+bits.TrailingZeros64(gone)] = length
 			}
 		}
-		x.alive[w] = keep
-		left |= keep
+		x.alive[w] = kept
 	}
 	return left != 0
 }
 
-// forget removes slots from every block; it walks the whole index.
-func (x *prefixIndex) forget(slots []int) {
-	if x.words == 0 {
-		return
+// bytes is the memory of the index.
+func (x *prefixIndex) bytes() int {
+	n := 8 * cap(x.wide.slab)
+	for i := range x.shards {
+		n += int(unsafe.Sizeof(entry{})) * cap(x.shards[i].entries)
 	}
-	gone := make([]uint64, x.words)
-	for _, slot := range slots {
-		gone[slot/64] |= 1 << (slot % 64)
+	for i := range x.rings {
+		n += int(unsafe.Sizeof(ring{})) + 4*cap(x.rings[i].tags)
 	}
-	for i := range x.slots {
-		x.slots[i] &^= gone[i%x.words]
-	}
+	return n
 }

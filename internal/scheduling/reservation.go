@@ -14,15 +14,28 @@ type Reservation struct {
 
 	// Fixed by Pick.
 	promptBytes int
-	prompt      int // tokens, estimated
-	uncached    int // of them, to be computed
+	prompt      float64  // tokens, estimated
+	uncached    float64  // of them, to be computed
+	private     float64  // of them, in no block that others may share
+	blocks      []uint64 // sampled, in use until End
 	stream      bool
-	adapter     string // "" for none
+	adapter     int32
+	begun       float64    // instant
+	expected    [3]float64 // seconds until the first token; all 0 when unusual
 
 	// Guarded by the pool's lock.
-	answered bool
-	streamed int // tokens
-	ended    bool
+	previous, next *Reservation // of those without a first token
+	answered       bool
+	streamed       float64 // tokens
+	ended          bool
+	first          moment // of the first token
+}
+
+// moment is what a call's speed is measured against.
+type moment struct {
+	at       float64
+	computed float64 // the endpoint's prompt tokens so far
+	work     work
 }
 
 // EndResult says how a call ended.
@@ -39,16 +52,29 @@ func (r *Reservation) FirstToken(at time.Time) {
 	if r == nil {
 		return
 	}
-	r.pool.mu.Lock()
-	defer r.pool.mu.Unlock()
+	p := r.pool
+	p.mu.Lock()
+	defer p.unlock()
 	if r.ended || r.answered {
 		return
 	}
+	now := p.seconds(at)
 	r.answered = true
-	r.endpoint.health.answer(at)
-	if r.stream {
-		r.endpoint.pending -= r.uncached
+	e := r.endpoint
+	e.health.answer(now)
+	if r.adapter != noAdapter {
+		if a := e.adapters.find(r.adapter); a != nil {
+			a.answered++
+		}
 	}
+	if r.stream {
+		p.learnFirst(r, now)
+		e.unexpect(r, now)
+		e.computed += r.uncached
+		r.first.at, r.first.computed = now, e.computed
+		e.load.at(now, &p.engine, &r.first.work)
+	}
+	p.drain(now)
 }
 
 // Tokens tells how many tokens have been streamed so far. It may be called as
@@ -57,13 +83,16 @@ func (r *Reservation) Tokens(n int) {
 	if r == nil {
 		return
 	}
-	r.pool.mu.Lock()
-	defer r.pool.mu.Unlock()
-	if r.ended || n <= r.streamed {
+	p := r.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	more := float64(n) - r.streamed
+	if r.ended || more <= 0 {
 		return
 	}
-	r.endpoint.context += n - r.streamed
-	r.streamed = n
+	r.endpoint.own.context += more
+	r.endpoint.own.kv += more
+	r.streamed += more
 }
 
 // End gives the place back. Calls after the first do nothing.
@@ -71,57 +100,85 @@ func (r *Reservation) End(result EndResult) {
 	if r == nil {
 		return
 	}
-	r.pool.mu.Lock()
-	defer r.pool.mu.Unlock()
+	p := r.pool
+	p.mu.Lock()
+	defer p.unlock()
 	if r.ended {
 		return
 	}
 	r.ended = true
-	r.release()
+	now := p.seconds(result.At)
+	e := r.endpoint
 	switch {
 	case result.Failed:
-		r.endpoint.health.fail(result.At)
-	case !r.answered:
-		r.endpoint.health.answer(result.At)
+		e.health.fail(now)
+	default:
+		if !r.answered {
+			e.health.answer(now)
+		}
+		p.learnRest(r, now, result.Usage)
 	}
-	r.pool.means.learn(r.promptBytes, result.Usage)
-	if r.endpoint.left && r.endpoint.inFlight == 0 {
-		r.pool.forget(r.endpoint)
+	p.release(r, now)
+	p.learnUsage(r, result.Usage)
+	if e.left && e.own.requests == 0 {
+		p.forget(e)
 	}
+	p.drain(now)
 }
 
-// book enters the reservation into its endpoint's books.
-func (r *Reservation) book(at time.Time) {
-	e := r.endpoint
-	e.picks++
-	e.inFlight++
-	e.server.inFlight.Add(1)
-	e.context += r.prompt
-	e.sent += r.uncached
-	if r.stream {
-		e.pending += r.uncached
-	} else {
-		e.unary.add(r.uncached, at)
+// sampledTokens is what one sampled block stands for.
+const sampledTokens = sampling * blockBytes / 4
+
+// reserve books a call at an endpoint.
+func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefix []uint64, now float64) *Reservation {
+	r := &Reservation{
+		pool: p, endpoint: e, adapter: d.adapter, begun: now,
+		prompt: d.prompt, uncached: d.prompt - cached,
+		private: max(0, d.prompt-float64(len(prefix))*p.means.blockTokens()),
 	}
-	if r.adapter != "" {
-		e.adapters.use(r.adapter, at).inFlight++
+	if call.Request != nil {
+		r.promptBytes = len(call.Request.Prompt)
+		r.stream = call.Request.Stream
+	}
+	p.picks++
+	e.picks++
+	e.server.inFlight.Add(1)
+	p.observed.picked(d, cached)
+	r.expected = p.expectFirst(e, r.uncached, cached, now)
+	e.own.requests++
+	e.own.context += r.prompt
+	r.blocks = sampled(nil, prefix)
+	e.own.kv += r.private + sampledTokens*float64(p.sharing.take(r.blocks, e.slot))
+	if r.stream {
+		e.expect(r, now)
+	} else {
+		e.unary.add(r.uncached, now, &p.engine)
+	}
+	if r.adapter != noAdapter {
+		e.adapters.use(r.adapter, now).inFlight++
 		e.adapters.trim()
 	}
+	had := p.prefixes.add(prefix, e.slot)
+	p.tell(prefix[had:], e.slot)
+	return r
 }
 
-// release undoes book, except for what outlasts the call.
-func (r *Reservation) release() {
+// release undoes reserve, except for what outlasts the call.
+func (p *pool) release(r *Reservation, now float64) {
 	e := r.endpoint
-	e.inFlight--
 	e.server.inFlight.Add(-1)
-	e.context -= r.prompt + r.streamed
 	switch {
 	case !r.stream:
 		e.unary.end()
 	case !r.answered:
-		e.pending -= r.uncached
+		e.unexpect(r, now)
 	}
-	if r.adapter != "" {
-		e.adapters.release(r.adapter)
+	e.own.context -= r.prompt + r.streamed
+	e.own.kv -= r.private + r.streamed + sampledTokens*float64(p.sharing.give(r.blocks, e.slot))
+	if e.own.requests--; e.own.requests == 0 {
+		e.own = work{} // exactly, whatever the fractions
+	}
+	if r.adapter != noAdapter {
+		e.adapters.release(r.adapter, r.answered)
 	}
 }

@@ -16,15 +16,17 @@ import (
 const (
 	// DefaultStaleAfter is a few scrapes at one per second.
 	DefaultStaleAfter = 5 * time.Second
-	// DefaultPrefixBytes holds 2 million blocks (130 million tokens) of up to
-	// 64 endpoints, 260 thousand of 1,000.
-	DefaultPrefixBytes = 64 << 20
+	// DefaultPrefixBytes holds 6 million blocks (430 million tokens); it is
+	// taken only as calls need it.
+	DefaultPrefixBytes = 256 << 20
 )
 
 // Options of a Scheduler; the zero value is usable.
 type Options struct {
-	// Profile that every pool is scheduled by; nil means Builtin().
-	Profile *Profile
+	// Objective that every pool is scheduled for.
+	Objective Objective
+	// Queue says how calls wait when all endpoints are full.
+	Queue QueueOptions
 	// Rand breaks ties; it is used only while New and Pick run and only under
 	// a lock. Nil means one seeded at random.
 	Rand *rand.Rand
@@ -34,6 +36,10 @@ type Options struct {
 	// PrefixBytes bounds the memory of one pool's prefix index; 0 means
 	// DefaultPrefixBytes.
 	PrefixBytes int
+	// Share keeps what News tells to other gateways.
+	Share bool
+	// Uncalibrated leaves the engine's costs at their priors.
+	Uncalibrated bool
 }
 
 // Scheduler picks endpoints and keeps the books of what they have been given.
@@ -52,10 +58,6 @@ type Scheduler struct {
 // New returns a Scheduler without any pool; pools come into being as calls
 // for them arrive.
 func New(o Options) *Scheduler {
-	if o.Profile == nil {
-		builtin := Builtin()
-		o.Profile = &builtin
-	}
 	if o.Rand == nil {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -71,19 +73,61 @@ func New(o Options) *Scheduler {
 }
 
 // Pick chooses an endpoint of pool for call and reserves it until
-// Decision.Reservation.End. The error is ErrNoEndpoints or ErrExhausted. It
-// never waits, so it does not look at the context.
-func (s *Scheduler) Pick(_ context.Context, call *Call, pool *routing.Pool) (Decision, error) {
+// Decision.Reservation.End. With a queue (Options.Queue) it may wait for a
+// place until ctx ends; the error then is the context's cause. Others are
+// ErrNoEndpoints, ErrExhausted and *SaturatedError. The call must not change
+// before Pick returns.
+func (s *Scheduler) Pick(ctx context.Context, call *Call, pool *routing.Pool) (Decision, error) {
+	decision, w, err := s.offer(call, pool, nil)
+	if w == nil {
+		return decision, err
+	}
+	limit := time.NewTimer(cmp.Or(s.options.Queue.For, DefaultQueueFor))
+	defer limit.Stop()
+	select {
+	case a := <-w.answer:
+		return a.decision, a.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-limit.C:
+		err = w.late()
+	}
+	if !w.cancel() { // the place came at the same time; the caller will give it back
+		a := <-w.answer
+		return a.decision, a.err
+	}
+	return Decision{}, err
+}
+
+// Waiting is a call that was offered and has to wait for a place.
+type Waiting struct{ waiter *waiter }
+
+// Cancel ends the wait. It returns false when it has ended already: then notify
+// has been called or is about to be.
+func (w *Waiting) Cancel() bool { return w.waiter.cancel() }
+
+// Offer is Pick for those who cannot wait: when the call has to, it returns a
+// Waiting, and notify is called once, by whoever makes room, unless Cancel comes
+// first. That may be before Offer returns. The call must not change until then.
+func (s *Scheduler) Offer(call *Call, pool *routing.Pool, notify func(Decision, error)) (Decision, *Waiting, error) {
+	decision, w, err := s.offer(call, pool, notify)
+	if w == nil {
+		return decision, nil, err
+	}
+	return decision, &Waiting{w}, err
+}
+
+func (s *Scheduler) offer(call *Call, pool *routing.Pool, notify func(Decision, error)) (Decision, *waiter, error) {
 	if len(pool.Endpoints) == 0 {
-		return Decision{}, ErrNoEndpoints
+		return Decision{}, nil, ErrNoEndpoints
 	}
 	scratch := s.hashes.Get().(*[]uint64)
 	defer s.hashes.Put(scratch)
 	*scratch = (*scratch)[:0]
 	if pool.Inference && call.Request != nil {
-		*scratch = appendBlockHashes(*scratch, call.Model, call.Request.Prompt)
+		*scratch = appendBlockHashes(*scratch, call.Model, call.CacheSalt, call.Request.Prompt)
 	}
-	return s.pool(pool.ID).pick(call, pool, *scratch)
+	return s.pool(pool.ID).pick(call, pool, *scratch, notify)
 }
 
 // pool returns the state of the pool called id.
@@ -106,7 +150,16 @@ func (s *Scheduler) pool(id string) *pool {
 
 // Observe takes over what the endpoint at address said of itself. Metrics that
 // are older than the last ones are ignored.
-func (s *Scheduler) Observe(address string, m Metrics) { s.servers.get(address).observe(m) }
+func (s *Scheduler) Observe(address string, m Metrics) {
+	server := s.servers.get(address)
+	if !server.observe(m) {
+		return
+	}
+	last := server.last.Load()
+	for _, p := range s.servers.usersOf(server) {
+		p.observe(address, last)
+	}
+}
 
 // Retain forgets what is not in the snapshot: pools at once, endpoints when
 // their last reservation ends. Calls that still hold an older snapshot may go
@@ -119,6 +172,7 @@ func (s *Scheduler) Retain(snapshot *routing.Snapshot) {
 			p.retain(current)
 		} else {
 			delete(s.pools, id)
+			p.close()
 		}
 	}
 	s.servers.retain(snapshot)

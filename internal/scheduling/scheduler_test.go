@@ -33,7 +33,7 @@ func checkZero(t *testing.T, s *Scheduler) {
 	t.Helper()
 	for _, p := range s.Stats() {
 		for _, e := range p.Endpoints {
-			if e.InFlight != 0 || e.PendingTokens != 0 || e.ContextTokens != 0 {
+			if e.InFlight != 0 || e.PendingTokens != 0 || e.ContextTokens != 0 || e.KVTokens != 0 {
 				t.Errorf("%s %s after all have ended: %+v", p.ID, e.Address, e)
 			}
 		}
@@ -57,11 +57,13 @@ func TestBooksBalance(t *testing.T) {
 
 func randomHistory(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := New(Options{Rand: r})
+	s := New(Options{Rand: r, Share: true, Queue: QueueOptions{Calls: int(seed%3) * 5, For: time.Second}})
 	now := time.Unix(1000, 0)
-	var open []*Reservation
+	var open, granted []*Reservation
+	var waiting []*Waiting
+	waits, answers := 0, 0
 	pools := randomPools(r)
-	for range 2000 {
+	for range 1000 {
 		now = now.Add(time.Duration(r.IntN(100)) * time.Millisecond)
 		switch r.IntN(10) {
 		case 0:
@@ -72,23 +74,46 @@ func randomHistory(t *testing.T, seed uint64) {
 				pools = append(pools, old[r.IntN(len(old))]) // a request of an older snapshot
 			}
 			s.Observe(fmt.Sprintf("e%d", r.IntN(8)), randomMetrics(r, now))
+			s.Merge(randomNews(r, s, now), now)
 		case 1, 2, 3:
-			d, err := s.Pick(t.Context(), randomCall(r, now), pools[r.IntN(len(pools))])
-			if err == nil {
+			d, w, err := s.Offer(randomCall(r, now), pools[r.IntN(len(pools))], func(d Decision, err error) {
+				answers++
+				if err == nil {
+					granted = append(granted, d.Reservation)
+				}
+			})
+			var full *SaturatedError
+			switch {
+			case w != nil:
+				waits++
+				waiting = append(waiting, w)
+			case err == nil:
 				open = append(open, d.Reservation)
-			} else if !errors.Is(err, ErrExhausted) {
+			case !errors.Is(err, ErrExhausted) && !errors.As(err, &full):
 				t.Fatal(err)
+			}
+			if len(waiting) > 0 && r.IntN(4) == 0 { // a client leaves the queue
+				if i := r.IntN(len(waiting)); waiting[i].Cancel() {
+					answers++
+				}
 			}
 		default:
 			open = disturb(r, now, open)
 		}
+		open, granted = append(open, granted...), granted[:0]
 		checkNonNegative(t, s)
 	}
-	for _, o := range open {
+	for len(open) > 0 { // ends let others in
+		o := open[0]
+		open = open[1:]
 		o.End(EndResult{At: now})
+		open, granted = append(open, granted...), granted[:0]
 	}
 	checkZero(t, s)
 	s.Retain(snapshotOf())
+	if waits != answers {
+		t.Errorf("%d calls waited, %d were told how that ended or left", waits, answers)
+	}
 	if n := len(s.Stats()) + len(s.servers.byAddress); n != 0 {
 		t.Errorf("%d pools and servers outlive the snapshot", n)
 	}
@@ -108,6 +133,17 @@ func randomPools(r *rand.Rand) []*routing.Pool {
 	return pools
 }
 
+// randomNews is another gateway's, now and then of a stranger.
+func randomNews(r *rand.Rand, s *Scheduler, now time.Time) News {
+	if r.IntN(2) == 0 {
+		return s.News(fmt.Sprintf("gateway%d", r.IntN(3)), now)
+	}
+	return News{Origin: fmt.Sprintf("gateway%d", r.IntN(100)), Pools: []PoolNews{{ID: "one", Endpoints: []EndpointNews{{
+		Address: fmt.Sprintf("e%d", r.IntN(10)), Requests: r.IntN(20) - 5, Prefills: r.IntN(20) - 5, Pending: r.IntN(9000) - 100,
+		Context: r.IntN(90_000), KV: r.IntN(90_000), Adapters: []string{"lora1", "unknown"}, Blocks: []uint64{r.Uint64(), r.Uint64()},
+	}}}}}
+}
+
 func randomMetrics(r *rand.Rand, now time.Time) Metrics {
 	return Metrics{
 		At: now, Waiting: r.IntN(5), Running: r.IntN(20), KVUsage: r.Float64(), Blocks: r.IntN(2) * 1000, BlockSize: 16,
@@ -116,9 +152,12 @@ func randomMetrics(r *rand.Rand, now time.Time) Metrics {
 }
 
 func randomCall(r *rand.Rand, now time.Time) *Call {
-	call := &Call{Model: fmt.Sprintf("lora%d", r.IntN(6)), At: now, Explain: r.IntN(4) == 0}
+	call := &Call{
+		Model: fmt.Sprintf("lora%d", r.IntN(6)), At: now, Explain: r.IntN(4) == 0,
+		Priority: r.IntN(3) - 1, Flow: fmt.Sprint(r.IntN(3)),
+	}
 	if r.IntN(10) > 0 {
-		prompt := make([]byte, r.IntN(5000))
+		prompt := make([]byte, r.IntN(5000)*(1+11*r.IntN(2)))
 		call.Request = &llm.Request{Stream: r.IntN(2) == 0, Prompt: prompt, MaxTokens: r.IntN(100)}
 	}
 	if r.IntN(3) == 0 {
@@ -153,7 +192,7 @@ func checkNonNegative(t *testing.T, s *Scheduler) {
 	t.Helper()
 	for _, p := range s.Stats() {
 		for _, e := range p.Endpoints {
-			if e.InFlight < 0 || e.PendingTokens < 0 || e.ContextTokens < 0 {
+			if e.InFlight < 0 || e.PendingTokens < 0 || e.ContextTokens < 0 || e.KVTokens < 0 {
 				t.Fatalf("%s %s: %+v", p.ID, e.Address, e)
 			}
 		}
@@ -234,18 +273,6 @@ func TestPoolsShareServers(t *testing.T) {
 	s.Observe("a", Metrics{At: now, Running: 3})
 	if got := s.Stats()[0].Endpoints[0].Foreign; got != 0 {
 		t.Errorf("%d foreign requests, want 0", got)
-	}
-}
-
-func TestProfileIsReplaceable(t *testing.T) {
-	last := Profile{
-		Name: "last", Filters: []Filter{{Name: "none", Keep: func(*Demand, *Candidate) bool { return false }}},
-		Picker: Picker{Name: "last", Pick: func(c []Candidate, _ *rand.Rand) int { return len(c) - 1 }},
-	}
-	s := New(Options{Profile: &last})
-	d, err := s.Pick(t.Context(), &Call{At: time.Unix(1, 0)}, testPool("p", "a", "b", "c"))
-	if err != nil || d.Endpoint.Address != "c" {
-		t.Errorf("picked %q, %v, want c", d.Endpoint.Address, err)
 	}
 }
 

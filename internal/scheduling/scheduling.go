@@ -14,14 +14,20 @@ type Call struct {
 	Request *llm.Request
 	// Model is the name the endpoint will be asked for, after rewriting.
 	Model string
-	// Priority of the call: above 0 critical, below 0 sheddable. The built-in
-	// profile does not look at it.
+	// CacheSalt is the request's cache_salt, with which engines keep the caches
+	// of strangers apart; "" for none.
+	CacheSalt string
+	// Priority of the call: above 0 critical, below 0 sheddable. Calls that
+	// wait are served by it.
 	Priority int
+	// Flow is who the call is for; waiting calls of one priority share places
+	// fairly between flows.
+	Flow string
 	// Tried are the addresses that already failed this call; they are not
 	// chosen again.
 	Tried []string
 	// Chosen is the address that an external picker chose: it is booked without
-	// deciding. Empty: the profile decides.
+	// deciding. Empty: the scheduler decides.
 	Chosen string
 	// At is the instant of the decision.
 	At time.Time
@@ -34,7 +40,7 @@ type Decision struct {
 	Endpoint    routing.Endpoint
 	Reservation *Reservation
 	// Candidates says how each endpoint of the pool compared, in the pool's
-	// order and without those the call had tried; nil unless Call.Explain.
+	// order; nil unless Call.Explain.
 	Candidates []Explanation
 }
 

@@ -30,6 +30,11 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 //	tick 500ms
 //	stats
 //	retain                             after pool: forgets what is gone
+//	queue 3 [30s]                      at the start: calls may wait
+//	cancel r1                          of those that wait
+//
+// With a queue, pick may answer that the call waits; whichever command then
+// makes room prints where it goes. Calls have priority=1 and flow=alice.
 //
 // A prompt is a list of word:bytes; equal beginnings are equal text. In a word,
 // # is replaced by a number that no other call has.
@@ -84,6 +89,8 @@ type script struct {
 	now          time.Time
 	start        time.Time
 	reservations map[string]*Reservation
+	waiting      map[string]*Waiting
+	granted      strings.Builder
 }
 
 func newScript(t *testing.T) *script {
@@ -94,6 +101,7 @@ func newScript(t *testing.T) *script {
 		now:          start,
 		start:        start,
 		reservations: map[string]*Reservation{},
+		waiting:      map[string]*Waiting{},
 	}
 }
 
@@ -105,6 +113,13 @@ type options struct {
 }
 
 func (s *script) run(line string) string {
+	out := s.command(line)
+	out += s.granted.String()
+	s.granted.Reset()
+	return out
+}
+
+func (s *script) command(line string) string {
 	fields := strings.Fields(line)
 	o := options{t: s.t, pairs: map[string]string{}}
 	for _, f := range fields[1:] {
@@ -135,6 +150,10 @@ func (s *script) run(line string) string {
 			s.t.Fatal(err)
 		}
 		s.now = s.now.Add(d)
+	case "queue":
+		s.queue(o)
+	case "cancel":
+		return fmt.Sprintf("%v\n", s.waiting[o.words[0]].Cancel())
 	case "stats":
 		return s.stats()
 	case "retain":
@@ -183,7 +202,10 @@ func (s *script) observe(o options) string {
 
 func (s *script) call(o options) *Call {
 	r := &llm.Request{Stream: true, MaxTokens: o.number("max")}
-	call := &Call{Request: r, Model: o.pairs["model"], Tried: o.list("tried"), At: s.now}
+	call := &Call{
+		Request: r, Model: o.pairs["model"], Tried: o.list("tried"), At: s.now,
+		Priority: o.number("priority"), Flow: o.pairs["flow"], CacheSalt: o.pairs["salt"],
+	}
 	for _, w := range o.words {
 		switch w {
 		case "unary":
@@ -199,14 +221,33 @@ func (s *script) call(o options) *Call {
 	return call
 }
 
-func (s *script) pick(o options) string {
-	d, err := s.scheduler.Pick(s.t.Context(), s.call(o), s.pool)
-	if err != nil {
-		return "error: " + err.Error() + "\n"
+func (s *script) queue(o options) {
+	q := QueueOptions{Calls: o.atoi(o.words[0])}
+	if len(o.words) > 1 {
+		q.For, _ = time.ParseDuration(o.words[1])
 	}
+	s.scheduler = New(Options{Rand: rand.New(rand.NewPCG(1, 1)), Queue: q})
+}
+
+func (s *script) pick(o options) string {
 	name := o.pairs["as"]
 	if name == "" {
-		name = fmt.Sprintf("r%d", len(s.reservations)+1)
+		name = fmt.Sprintf("r%d", len(s.reservations)+len(s.waiting)+1)
+	}
+	d, waiting, err := s.scheduler.Offer(s.call(o), s.pool, func(d Decision, err error) {
+		if err != nil {
+			fmt.Fprintf(&s.granted, "%s error: %v\n", name, err)
+			return
+		}
+		s.reservations[name] = d.Reservation
+		fmt.Fprintf(&s.granted, "%s at %s\n", name, d.Endpoint.Address)
+	})
+	switch {
+	case err != nil:
+		return "error: " + err.Error() + "\n"
+	case waiting != nil:
+		s.waiting[name] = waiting
+		return name + " waits\n"
 	}
 	s.reservations[name] = d.Reservation
 	out := fmt.Sprintf("%s at %s\n", name, d.Endpoint.Address)
@@ -262,6 +303,9 @@ func (s *script) reservation(o options) *Reservation {
 func (s *script) stats() string {
 	var b strings.Builder
 	for _, p := range s.scheduler.Stats() {
+		if p.Waiting > 0 {
+			fmt.Fprintf(&b, "waiting=%d\n", p.Waiting)
+		}
 		for _, e := range p.Endpoints {
 			fmt.Fprintf(&b, "%s in-flight=%d pending=%d context=%d picks=%d", e.Address, e.InFlight, e.PendingTokens, e.ContextTokens, e.Picks)
 			if e.Foreign > 0 {

@@ -1,7 +1,6 @@
 package scheduling
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +10,32 @@ import (
 type PoolStats struct {
 	ID        string          `json:"id"`
 	Picks     uint64          `json:"picks"`
+	Waiting   int             `json:"waiting"`   // calls without a place
 	Endpoints []EndpointStats `json:"endpoints"` // by Address
+
+	PromptTokens   uint64 `json:"promptTokens"`   // of all picks, estimated
+	ExpectedCached uint64 `json:"expectedCached"` // of them, by the prefix index
+	// ReportedTokens are the prompt tokens that answers reported, CachedTokens
+	// those of them that engines had in their caches.
+	ReportedTokens uint64 `json:"reportedTokens"`
+	CachedTokens   uint64 `json:"cachedTokens"`
+	// FirstTokens are the times until the first token, by uncached tokens.
+	FirstTokens []FirstTokens `json:"firstTokens"`
+
+	// Engine is what calibration found, in multiples of the priors.
+	Engine EngineFactors `json:"engine"`
+	// IndexBlocks and IndexBytes are the size of the prefix index.
+	IndexBlocks int `json:"indexBlocks"`
+	IndexBytes  int `json:"indexBytes"`
+}
+
+// EngineFactors are how much longer than Qwen3-32B on two H100 a pool's engines
+// take, each from 0.3 to 3.
+type EngineFactors struct {
+	Step    float64 `json:"step"`
+	Prefill float64 `json:"prefill"`
+	Context float64 `json:"context"`
+	Samples int     `json:"samples"`
 }
 
 // EndpointStats is the state of one endpoint of a pool.
@@ -21,8 +45,11 @@ type EndpointStats struct {
 	Picks         uint64    `json:"picks"`
 	InFlight      int       `json:"inFlight"`      // requests of this pool
 	Foreign       int       `json:"foreign"`       // requests of others, by the last scrape
+	Peers         int       `json:"peers"`         // requests of other gateways, as they tell
 	PendingTokens int       `json:"pendingTokens"` // uncached prompt tokens to be computed
 	ContextTokens int       `json:"contextTokens"` // of requests in flight
+	KVTokens      int       `json:"kvTokens"`      // of requests in flight, shared ones once
+	CacheFactor   float64   `json:"cacheFactor"`   // part of the KV cache believed to keep prompts
 	Waiting       int       `json:"waiting"`       // requests, by the last scrape
 	Running       int       `json:"running"`       // requests, by the last scrape
 	KVUsage       float64   `json:"kvUsage"`       // 0 to 1, by the last scrape
@@ -30,28 +57,45 @@ type EndpointStats struct {
 	MetricsAt     time.Time `json:"metricsAt,omitzero"` // instant of the last scrape
 	Failures      int       `json:"failures"`           // ejections since it was last trusted
 	EjectedUntil  time.Time `json:"ejectedUntil,omitzero"`
-	Leaving       bool      `json:"leaving,omitempty"` // no longer in the pool, but has requests
+	Probation     bool      `json:"probation,omitempty"` // new or back, and given little
+	Leaving       bool      `json:"leaving,omitempty"`   // no longer in the pool, but has requests
 }
 
 func (p *pool) stats(id string) PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := PoolStats{ID: id, Picks: p.picks, Endpoints: make([]EndpointStats, 0, len(p.endpoints))}
+	f := &p.learned.factors
+	out := PoolStats{
+		ID: id, Picks: p.picks, Waiting: p.queue.count,
+		Endpoints:    make([]EndpointStats, 0, len(p.endpoints)),
+		PromptTokens: p.observed.prompt, ExpectedCached: p.observed.expected,
+		ReportedTokens: p.observed.reported, CachedTokens: p.observed.cached,
+		FirstTokens: p.observed.firstTokens(),
+		Engine: EngineFactors{
+			Step: f[factorStep], Prefill: f[factorPrefill], Context: f[factorContext], Samples: p.learned.samples,
+		},
+		IndexBlocks: p.prefixes.pairs, IndexBytes: p.prefixes.bytes(),
+	}
 	for _, e := range p.endpoints {
-		out.Endpoints = append(out.Endpoints, e.stats())
+		out.Endpoints = append(out.Endpoints, p.endpointStats(e))
 	}
 	slices.SortFunc(out.Endpoints, func(a, b EndpointStats) int { return strings.Compare(a.Address, b.Address) })
 	return out
 }
 
-func (e *endpoint) stats() EndpointStats {
+func (p *pool) endpointStats(e *endpoint) EndpointStats {
 	s := EndpointStats{
 		Address: e.address, Pod: e.pod, Picks: e.picks,
-		InFlight: e.inFlight, PendingTokens: e.pending + int(e.unary.tokens), ContextTokens: e.context,
-		Failures: e.health.failures, EjectedUntil: e.health.until, Leaving: e.left,
+		InFlight: int(e.own.requests), Peers: int(e.peers.requests),
+		PendingTokens: int(e.own.pending + e.unary.tokens), ContextTokens: int(e.own.context),
+		KVTokens: int(e.own.kv), CacheFactor: e.cache.factor,
+		Failures: e.health.failures, Probation: e.health.probation, Leaving: e.left,
+	}
+	if e.health.failures > 0 {
+		s.EjectedUntil = p.instant(e.health.until)
 	}
 	for _, a := range e.adapters.list {
-		s.Adapters = append(s.Adapters, a.name)
+		s.Adapters = append(s.Adapters, p.adapters.names[a.id])
 	}
 	slices.Sort(s.Adapters)
 	if last := e.server.last.Load(); last != nil {
@@ -59,48 +103,4 @@ func (e *endpoint) stats() EndpointStats {
 		s.KVUsage, s.MetricsAt = last.KVUsage, last.At
 	}
 	return s
-}
-
-// Explanation says how one candidate compared.
-type Explanation struct {
-	Address string  `json:"address"`
-	Dropped string  `json:"dropped,omitempty"` // the filter that set it aside
-	Cached  int     `json:"cached"`            // prompt tokens it probably holds
-	Seconds float64 `json:"seconds"`           // sum of Scores
-	Scores  []Score `json:"scores,omitempty"`
-}
-
-// Score is what one scorer added.
-type Score struct {
-	Name    string  `json:"name"`
-	Seconds float64 `json:"seconds"`
-}
-
-// String is one line: the address, then the sum and its parts.
-func (e Explanation) String() string {
-	if e.Dropped != "" {
-		return e.Address + " dropped by " + e.Dropped
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %.4fs", e.Address, e.Seconds)
-	for _, s := range e.Scores {
-		fmt.Fprintf(&b, " %s=%.4f", s.Name, s.Seconds)
-	}
-	return b.String()
-}
-
-// explain repeats the scores of candidates that have been decided on.
-func (p *Profile) explain(d *Demand, candidates []Candidate) []Explanation {
-	out := make([]Explanation, 0, len(candidates))
-	for i := range candidates {
-		c := &candidates[i]
-		e := Explanation{Address: c.Endpoint.Address, Dropped: c.Dropped, Cached: c.Cached, Seconds: c.Seconds}
-		if c.Dropped == "" {
-			for _, s := range p.Scorers {
-				e.Scores = append(e.Scores, Score{Name: s.Name, Seconds: s.Seconds(d, c)})
-			}
-		}
-		out = append(out, e)
-	}
-	return out
 }

@@ -1,0 +1,132 @@
+// Command schedsim compares ways to choose endpoints on a discrete-event model
+// of vLLM engines. It runs the project's own scheduler beside the policies of
+// other routers, written from their documented formulas, on the same requests,
+// and prints one table. docs/scheduling.md says what it models and what not.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"crossfade.dev/internal/scheduling"
+)
+
+// maker makes the policy of one gateway.
+type maker struct {
+	name   string
+	scrape float64 // seconds
+	make   func(seed uint64) func(*world, int) policy
+}
+
+func fixed(f func(*world, int) policy) func(uint64) func(*world, int) policy {
+	return func(uint64) func(*world, int) policy { return f }
+}
+
+func policies(o scheduling.Options) []maker {
+	return []maker{
+		{"round-robin", 0, fixed(newRoundRobin)},
+		{"least-request", 0, fixed(newLeastRequest)},
+		{"llm-d 3/2/2", 0.05, fixed(newBlend)},
+		{"llm-d optimized", 0.05, fixed(newOptimized)},
+		{"SGLang", 0, fixed(newCacheAware)},
+		{"Dynamo", 0, fixed(newDynamo)},
+		{"LMetric", 0, fixed(newLMetric)},
+		{"crossfade", 1, func(seed uint64) func(*world, int) policy { return newCrossfade(o, seed) }},
+	}
+}
+
+// options are the command's flags.
+type options struct {
+	seeds                        int
+	seconds                      float64
+	workloads, policies, loads   string
+	scenarios                    bool
+	objective, saveTo, printFrom string
+	queue                        int
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.seeds, "seeds", 5, "runs of each cell")
+	flag.Float64Var(&o.seconds, "seconds", 200, "simulated seconds in which requests arrive")
+	flag.StringVar(&o.workloads, "workloads", "", "comma-separated names; empty: all")
+	flag.StringVar(&o.policies, "policies", "", "comma-separated names; empty: all")
+	flag.StringVar(&o.loads, "loads", "0,1,2", "which of the three loads")
+	flag.StringVar(&o.objective, "objective", "balanced", "crossfade's objective")
+	flag.IntVar(&o.queue, "queue", 4096, "calls that may wait in crossfade's queue")
+	flag.StringVar(&o.saveTo, "save", "", "append results to this file")
+	flag.StringVar(&o.printFrom, "print", "", "simulate nothing, print the table of a saved file")
+	flag.BoolVar(&o.scenarios, "scenarios", false, "run the scenarios (gateways that share, canary, wrong priors) instead of the table")
+	flag.Parse()
+	if err := run(&o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(o *options) error {
+	switch {
+	case o.printFrom != "":
+		rows, err := load(o.printFrom)
+		if err == nil {
+			printTable(os.Stdout, rows)
+		}
+		return err
+	case o.scenarios:
+		runScenarios(os.Stdout, o)
+		return nil
+	}
+	rows, err := simulateAll(o)
+	if err == nil {
+		printTable(os.Stdout, rows)
+	}
+	return err
+}
+
+func (o *options) scheduling() scheduling.Options {
+	return scheduling.Options{Objective: scheduling.Objective(o.objective), Queue: scheduling.QueueOptions{Calls: o.queue}}
+}
+
+// wants reports whether a comma-separated list names something; an empty one
+// names all.
+func wants(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
+
+// simulateAll fills the cells of the table that were asked for.
+func simulateAll(o *options) ([]row, error) {
+	var rows []row
+	for _, w := range workloads() {
+		for level, rate := range w.loads {
+			for _, m := range policies(o.scheduling()) {
+				if !wants(o.workloads, w.name) || !wants(o.loads, fmt.Sprint(level)) || !wants(o.policies, m.name) {
+					continue
+				}
+				r := row{Workload: w.name, Rate: rate, Policy: m.name}
+				for seed := range o.seeds {
+					r.Results = append(r.Results, simulate(w, rate, o.seconds, uint64(seed+1), m))
+				}
+				rows = append(rows, r)
+				if o.saveTo != "" {
+					if err := r.save(o.saveTo); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+	}
+	return rows, nil
+}
+
+// simulate is one run with 8 endpoints and one gateway.
+func simulate(load *workload, rate, seconds float64, seed uint64, m maker) result {
+	s := setup{engine: qwen32B(), endpoints: 8, scrape: m.scrape, toEngine: 0.005, makePolicy: m.make(seed)}
+	s.engine.LoRASlots = load.lora
+	requests := generate(load, rate, seconds, seed)
+	w := newWorld(s, seed)
+	w.run(requests)
+	return measure(w, requests)
+}

@@ -1,0 +1,137 @@
+package scheduling
+
+import (
+	"fmt"
+	"math"
+)
+
+// Objective says what a pool's endpoints are chosen for.
+type Objective string
+
+// Objectives; the zero value is Balanced.
+const (
+	TTFT     Objective = "ttft"     // the soonest first token of this call
+	Balanced Objective = "balanced" // first tokens and whole answers, of all calls
+	E2E      Objective = "e2e"      // the soonest end of answers, of all calls
+)
+
+// weights say how much of each delay counts beside a later first token.
+type weights struct {
+	decode float64 // of this call's own answer
+	harm   float64 // of others
+	copy   float64 // of computing again what another endpoint has
+	copyBy float64 // and of that, for each request that decodes
+}
+
+// weights returns what did best in simulation (docs/scheduling.md).
+func (o Objective) weights() weights {
+	w := weights{decode: 0.6, harm: 0.15, copy: 1, copyBy: 1}
+	switch o {
+	case TTFT:
+		w.decode, w.harm = 0, 0
+	case E2E:
+		w.decode, w.harm = 1, 0.3
+	}
+	return w
+}
+
+// ParseObjective returns the objective called name; "" is Balanced.
+func ParseObjective(name string) (Objective, error) {
+	switch o := Objective(name); o {
+	case "":
+		return Balanced, nil
+	case TTFT, Balanced, E2E:
+		return o, nil
+	}
+	return "", fmt.Errorf("objective %q is not ttft, balanced or e2e", name)
+}
+
+// demand is what a call asks of an endpoint, as estimated for its pool.
+type demand struct {
+	prompt  float64 // tokens
+	output  float64 // tokens, expected
+	adapter int32   // noAdapter for none
+	best    float64 // most prompt tokens that any endpoint has
+}
+
+// The terms of the cost, each in seconds.
+const (
+	termQueue  = iota // prompts ahead, and the steps until the first token
+	termPrefix        // computing what is not cached of the prompt
+	termKV            // until the KV cache has room
+	termSlot          // until the engine runs one request less
+	termLoRA          // until the adapter is loaded
+	termDecode        // how much others slow the answer, weighed
+	termHarm          // what others lose, weighed
+	termCopy          // caching again what another endpoint has
+	termCount
+)
+
+func termNames() [termCount]string {
+	return [termCount]string{"queue", "prefix", "kv", "slot", "lora", "decode", "harm", "copy"}
+}
+
+type terms [termCount]float64
+
+func (t *terms) sum() float64 {
+	s := 0.0
+	for _, v := range t {
+		s += v
+	}
+	return s
+}
+
+// stalled is the wait for requests to end where none is known to run.
+const stalled = 5
+
+// price is the cost of a call at one endpoint.
+type price struct {
+	terms terms
+	// full: the call would have to wait inside the engine for others to end,
+	// or for more than a few steps.
+	full bool
+}
+
+// price sets out to what a call costs at an endpoint that has the work w, of
+// which cached prompt tokens are in its cache. The adapter's part is for
+// lora.go. This runs for each endpoint of each decision.
+func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
+	e, weigh := &p.engine, &p.weights
+	uncached := max(1, d.prompt-cached)
+	decodes := max(0, w.requests-w.prefills)
+	step := e.stepSeconds(decodes, w.context)
+
+	// A prompt that fits into one step, as most do, needs no division.
+	steps, room := 1.0, max(leastPrefill, stepTokens-decodes)
+	if ahead := w.pending + uncached; ahead > room {
+		steps = math.Ceil(ahead / room)
+	}
+	out.terms[termQueue] = (e.prefill+e.attention*typicalContext)*w.pending + steps*step
+	out.terms[termPrefix] = uncached * (e.prefill + e.attention*(cached+uncached/2))
+	out.terms[termKV], out.terms[termSlot], out.full = 0, 0, false
+	over, surplus := w.kv+uncached-kvReserve*l.kvTokens, w.requests+1-l.slots
+	if w.requests > 0 && (over > 0 || w.pending > 2*stepTokens || l.slots > 0 && surplus > 0) {
+		out.full = true
+		ends := decodes / max(1, d.output*step) // requests per second
+		if over > 0 {
+			out.terms[termKV] = wait(math.Ceil(over/max(1, w.kv/w.requests)), ends)
+		}
+		if l.slots > 0 && surplus > 0 {
+			out.terms[termSlot] = wait(surplus, ends)
+		}
+	}
+	// Those that wait for their first token now will decode beside this call.
+	out.terms[termDecode] = weigh.decode * d.output * (e.request*w.requests + e.context*(w.context+d.prompt))
+	out.terms[termHarm] = weigh.harm * ((decodes+w.prefills)*uncached*e.prefill +
+		decodes*d.output*(e.request+e.context*d.prompt))
+	out.terms[termCopy] = (weigh.copy + weigh.copyBy*decodes) * max(0, d.best-cached) * e.prefill
+	out.terms[termLoRA] = 0
+}
+
+// wait is the time until n requests have ended, at ends per second.
+func wait(n, ends float64) float64 {
+	if ends <= 0 {
+		return stalled
+	}
+	return n / ends
+}

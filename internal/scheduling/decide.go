@@ -1,0 +1,241 @@
+package scheduling
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"crossfade.dev/internal/routing"
+)
+
+// Why a candidate is not chosen.
+const (
+	dropNone    uint8 = iota
+	dropTried         // or another was chosen for the call
+	dropModel         // it reports its models, and the call's is not among them
+	dropEjected       // it has failed lately, or is on probation and has its share
+)
+
+var dropNames = [...]string{dropNone: "", dropTried: "tried", dropModel: "serves-model", dropEjected: "healthy"}
+
+// verdict is the outcome of deciding on one call.
+type verdict struct {
+	index  int // of p.order
+	cached float64
+	// hold: the call should wait here rather than inside an engine.
+	hold bool
+}
+
+// decide compares the endpoints that the call may go to; false when there are
+// none. p.lengths are those of the call's prompt.
+func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
+	if !p.screen(call, now) {
+		return verdict{}, false
+	}
+	blockTokens := p.means.blockTokens()
+	d.best = p.bestCached(d, blockTokens)
+	best, free := lot{index: -1}, lot{index: -1}
+	var price price
+	for i, e := range p.order {
+		if p.dropped[i] != dropNone {
+			continue
+		}
+		p.priceAt(d, e, now, p.cached(e, d, blockTokens), &price)
+		seconds := price.terms.sum()
+		best.offer(i, seconds, p.rand)
+		if !price.full {
+			free.offer(i, seconds, p.rand)
+		}
+	}
+	return p.settle(d, best, free, blockTokens), true
+}
+
+// settle says which of the best endpoint and the best that is not full it is
+// to be. With a queue, no call goes to a full endpoint: it would wait there for
+// longer than here, and here it can still be given to whoever is free first. A
+// full endpoint is waited for only when it has half of the prompt more than the
+// others.
+func (p *pool) settle(d *demand, best, free lot, blockTokens float64) verdict {
+	v := verdict{index: best.index}
+	if p.queue.enabled() && best.index != free.index {
+		warm := p.cached(p.order[best.index], d, blockTokens)
+		switch {
+		case free.index < 0, warm-p.cached(p.order[free.index], d, blockTokens) >= d.prompt/2:
+			v.hold = true
+		default:
+			v.index = free.index
+		}
+	}
+	v.cached = p.cached(p.order[v.index], d, blockTokens)
+	return v
+}
+
+// lot is the cheapest so far. Equals are drawn by lot: otherwise gateways that
+// do not know of each other would all start with the same endpoint.
+type lot struct {
+	index   int
+	seconds float64
+	equals  int
+}
+
+func (l *lot) offer(i int, seconds float64, r *rand.Rand) {
+	const equal = 1e-9 // sums of the same terms may differ in the last bits
+	switch {
+	case l.index < 0 || seconds < l.seconds-equal:
+		l.index, l.seconds, l.equals = i, seconds, 1
+	case seconds <= l.seconds+equal:
+		l.equals++
+		if r.IntN(l.equals) == 0 {
+			l.index = i
+		}
+	}
+}
+
+// priceAt sets out to what a call costs at an endpoint now.
+func (p *pool) priceAt(d *demand, e *endpoint, now, cached float64, out *price) {
+	var w work
+	e.load.at(now, &p.engine, &w)
+	if p.servers.shared.Load() && e.server.pools.Load() > 1 {
+		// What other pools sent there is ours as well.
+		w.requests = max(w.requests, w.requests-e.own.requests+float64(e.server.inFlight.Load()))
+	}
+	p.price(d, &e.load, &w, cached, out)
+	if d.adapter != noAdapter {
+		out.terms[termLoRA] = p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
+	}
+}
+
+// cached is how many tokens of the prompt an endpoint probably has. At least
+// one token is always computed.
+func (p *pool) cached(e *endpoint, d *demand, blockTokens float64) float64 {
+	if n := p.lengths[e.slot]; n > 0 {
+		return max(0, min(float64(n)*blockTokens, d.prompt-1))
+	}
+	return 0
+}
+
+func (p *pool) bestCached(d *demand, blockTokens float64) float64 {
+	best := 0.0
+	if !p.matched {
+		return best
+	}
+	for i, e := range p.order {
+		if p.dropped[i] == dropNone {
+			best = max(best, p.cached(e, d, blockTokens))
+		}
+	}
+	return best
+}
+
+// screen sets candidates aside that should not have the call. Each reason but
+// the first is passed over when it would leave none: a doubtful endpoint is
+// better than none. It returns false when all were tried.
+func (p *pool) screen(call *Call, now float64) bool {
+	dropped := p.dropped[:len(p.order)]
+	serving := p.serves(call.Model)
+	counts := [4]int{}
+	for i, e := range p.order {
+		drop := serving[i]
+		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) || call.Chosen != "" && call.Chosen != e.address {
+			drop = dropTried
+		} else if drop == dropNone && e.health.probation && e.health.ejected(now, e.own.requests) {
+			drop = dropEjected
+		}
+		dropped[i] = drop
+		counts[drop]++
+	}
+	if counts[dropNone] == 0 {
+		readmit := dropEjected
+		if counts[dropEjected] == 0 {
+			readmit = dropModel
+		}
+		for i := range dropped {
+			if dropped[i] == readmit {
+				dropped[i] = dropNone
+			}
+		}
+	}
+	return counts[dropTried] < len(p.order)
+}
+
+// servingMost is how many models serves remembers; there are as many names as
+// clients can think of.
+const servingMost = 256
+
+// serves returns which endpoints report models without the call's.
+func (p *pool) serves(model string) []uint8 {
+	if drops, ok := p.serving[model]; ok {
+		return drops
+	}
+	drops := make([]uint8, len(p.order))
+	for i := range p.aligned.Endpoints {
+		if models := p.aligned.Endpoints[i].Models; models != nil && !slices.Contains(models, model) {
+			drops[i] = dropModel
+		}
+	}
+	if p.serving == nil || len(p.serving) >= servingMost {
+		p.serving = map[string][]uint8{}
+	}
+	p.serving[model] = drops
+	return drops
+}
+
+// match looks up how much of a prompt each endpoint has.
+func (p *pool) match(prefix []uint64) {
+	if p.matched {
+		clear(p.lengths)
+	}
+	p.matched = p.prefixes.match(prefix, p.lengths)
+}
+
+// demand estimates what a call asks for.
+func (p *pool) demand(call *Call) demand {
+	d := p.means.demand(call)
+	d.adapter = p.adapters.find(call.Model)
+	return d
+}
+
+// place decides on a call and books it, unless it should wait: then the
+// decision has no reservation.
+func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (Decision, error) {
+	p.match(prefix)
+	d := p.demand(call)
+	v, ok := p.decide(call, &d, now)
+	if !ok {
+		return Decision{}, ErrExhausted
+	}
+	if v.hold && mayHold {
+		p.keep(call, &d, -1, now)
+		return Decision{}, nil
+	}
+	p.keep(call, &d, v.index, now)
+	e := p.order[v.index]
+	decision := Decision{Endpoint: p.aligned.Endpoints[v.index]}
+	if call.Explain {
+		decision.Candidates = p.explain(&d, now)
+	}
+	decision.Reservation = p.reserve(call, e, &d, v.cached, prefix, now)
+	return decision, nil
+}
+
+// pick decides and books. prefix holds the hashes of the prompt's blocks. A
+// call that has to wait comes back as a waiter, with notify to be called.
+func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(Decision, error)) (Decision, *waiter, error) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.align(as)
+	now := p.seconds(call.At)
+	// Who was admitted once does not queue again for a second try, and an
+	// external picker has its own opinion of who is full.
+	mayHold := p.queue.enabled() && len(call.Tried) == 0 && call.Chosen == ""
+	if !mayHold || !p.queue.before(call.Priority) {
+		decision, err := p.place(call, prefix, now, mayHold)
+		if err != nil || decision.Reservation != nil {
+			return decision, nil, err
+		}
+	}
+	w, err := p.wait(call, prefix, now, notify)
+	if err == nil {
+		p.drain(now)
+	}
+	return Decision{}, w, err
+}
