@@ -3,11 +3,15 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/translate"
 	"k8s.io/apimachinery/pkg/types"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // Gateway is the data plane of one Gateway on a cluster. It reads its objects from
@@ -30,6 +34,8 @@ func NewGateway(cfg Config, name types.NamespacedName, src source.Source) (*Gate
 	}
 	g := &Gateway{name: name, source: src, inputs: newInputs()}
 	g.plane = newPlane(cfg, g.inputs.ring)
+	what := "Gateway " + name.String()
+	g.awaits.Store(&what)
 	return g, nil
 }
 
@@ -48,8 +54,34 @@ func (g *Gateway) reconcile(ctx context.Context, update source.Update) {
 	in.Models = g.models.all()
 	result := translate.Build(&in, translate.Options{Controller: ControllerName, Cluster: true, Only: g.name})
 	unbound := g.serve(ctx, result.Snapshot)
+	if g.known(update.Resources) {
+		g.awaits.Store(nil)
+	}
 	v := g.newView(result, update.Origins, unbound)
 	v.Read = update.Resources.Len()
 	v.addProblems(update.Problems, update.Origins)
+	g.logOwn(v, update, unbound)
 	g.show(v, time.Since(started))
+}
+
+// logOwn logs what only this process can know: what it may not read, and the ports
+// it could not open. Of objects the controller speaks; the pages show both.
+func (g *Gateway) logOwn(v view, update source.Update, unbound []proxy.PortError) {
+	own := map[string]bool{}
+	for _, p := range update.Problems {
+		own[p.Message] = true
+	}
+	for _, e := range unbound {
+		own[e.Error()] = true
+	}
+	problems := slices.DeleteFunc(slices.Clone(v.Problems), func(p admin.Problem) bool { return !own[p.Message] })
+	logProblems(g.cfg.Log, g.view.Load().Problems, problems)
+}
+
+// known says whether the Gateway to serve is among the objects. Before it is, a pod
+// must not be taken for ready: it would replace one that serves.
+func (g *Gateway) known(r *translate.Resources) bool {
+	return slices.ContainsFunc(r.Gateways, func(o *gwv1.Gateway) bool {
+		return o != nil && o.Namespace == g.name.Namespace && o.Name == g.name.Name
+	})
 }

@@ -27,6 +27,7 @@ import (
 // but for run and the pages.
 type plane struct {
 	cfg       Config
+	ring      func() // asks for another build
 	models    *reportedModels
 	scheduler *scheduling.Scheduler
 	poller    *modelserver.Poller
@@ -40,12 +41,16 @@ type plane struct {
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
 	draining atomic.Bool
+	awaits   atomic.Pointer[string] // what must be known before it is ready, if anything
 }
 
+// rebind is how long after a port could not be opened it is tried again.
+const rebind = 5 * time.Second
+
 // newPlane builds a plane that serves nothing yet. ring is called when the
-// models that endpoints report have changed.
+// models that endpoints report have changed, and to try again what did not work.
 func newPlane(cfg Config, ring func()) *plane {
-	p := &plane{cfg: cfg, registry: prometheus.NewRegistry()}
+	p := &plane{cfg: cfg, ring: ring, registry: prometheus.NewRegistry()}
 	p.metrics = admin.NewMetrics(p.registry)
 	p.models = &reportedModels{byAddress: map[string][]string{}, changed: ring}
 	p.scheduler = scheduling.New(scheduling.Options{StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval)})
@@ -124,6 +129,9 @@ func (p *plane) serve(ctx context.Context, s *routing.Snapshot) []proxy.PortErro
 	p.proxy.Publish(s)
 	p.snapshot = s
 	unbound := p.listeners.Sync(ctx, s.Ports)
+	if len(unbound) > 0 {
+		time.AfterFunc(rebind, p.ring) // whoever holds the port may have let go
+	}
 	p.follow(s)
 	return unbound
 }
@@ -147,11 +155,10 @@ func (p *plane) follow(s *routing.Snapshot) {
 	p.pickers.Retain(s)
 }
 
-// show makes v the view, logs what is new in it and says whether it is the first.
+// show makes v the view and says whether it is the first.
 func (p *plane) show(v view, took time.Duration) (first bool) {
 	v.sortProblems()
 	before := p.view.Load()
-	logProblems(p.cfg.Log, before.Problems, v.Problems)
 	p.view.Store(v.View)
 	p.metrics.Published(v.View, took)
 	return before.Generation == 0
@@ -186,6 +193,9 @@ func (p *plane) ready() error {
 		return errors.New("stopping")
 	case p.view.Load().Generation == 0:
 		return errors.New("no configuration served yet")
+	}
+	if what := p.awaits.Load(); what != nil {
+		return fmt.Errorf("%s is not known yet", *what)
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ func (u *Up) reconcile(ctx context.Context, update source.Update) {
 	v := u.newView(result, update.Origins, unbound)
 	u.markSimulated(v)
 	v.addProblems(problems, update.Origins)
+	logProblems(u.cfg.Log, u.view.Load().Problems, v.Problems)
 	if first := u.show(v, time.Since(started)); first && u.OnReady != nil {
 		u.OnReady()
 	}

@@ -46,12 +46,11 @@ func (s *Source) took(d *discovery, changed bool, err error) (again time.Duratio
 	var refusal *refusedError
 	if err != nil && !errors.As(err, &refusal) {
 		s.mu.Lock()
-		known := s.discovered
-		s.mu.Unlock()
-		if known {
+		defer s.mu.Unlock()
+		if s.discovered {
 			return s.options.Discover
 		}
-		s.log.Warn("the API server cannot be asked what it serves", "error", err)
+		s.sayOutage(err)
 		return hasty
 	}
 	s.mu.Lock()

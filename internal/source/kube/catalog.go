@@ -25,8 +25,8 @@ func customKinds() []*kind {
 
 	return []*kind{
 		base(judged(newKind(gwv1.GroupName, "GatewayClass", "gatewayclasses", gateway, func(r *res) *[]*gwv1.GatewayClass { return &r.GatewayClasses }))),
-		base(judged(newKind(gwv1.GroupName, "Gateway", "gateways", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways }))),
-		base(judged(newKind(gwv1.GroupName, "HTTPRoute", "httproutes", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes }))),
+		vital(base(judged(newKind(gwv1.GroupName, "Gateway", "gateways", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways })))),
+		vital(base(judged(newKind(gwv1.GroupName, "HTTPRoute", "httproutes", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes })))),
 		base(judged(newKind(gwv1.GroupName, "ListenerSet", "listenersets", v1, func(r *res) *[]*gwv1.ListenerSet { return &r.ListenerSets }))),
 		base(judged(newKind(gwv1.GroupName, "BackendTLSPolicy", "backendtlspolicies", v1, func(r *res) *[]*gwv1.BackendTLSPolicy { return &r.BackendTLSPolicies }))),
 		base(newKind(gwv1.GroupName, "ReferenceGrant", "referencegrants", gateway, func(r *res) *[]*gwv1.ReferenceGrant { return &r.ReferenceGrants })),
@@ -42,7 +42,7 @@ func customKinds() []*kind {
 		base(foreign(judged(newKind(egv1a1.Group, "ClientTrafficPolicy", "clienttrafficpolicies", policy, func(r *res) *[]*egv1a1.ClientTrafficPolicy { return &r.ClientTrafficPolicies })))),
 		base(foreign(judged(newKind(egv1a1.Group, "BackendTrafficPolicy", "backendtrafficpolicies", policy, func(r *res) *[]*egv1a1.BackendTrafficPolicy { return &r.BackendTrafficPolicies })))),
 
-		base(newKind(cfv1a1.Group, "GatewayParameters", "gatewayparameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters })),
+		forWriters(base(newKind(cfv1a1.Group, "GatewayParameters", "gatewayparameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }))),
 	}
 }
 

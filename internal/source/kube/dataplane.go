@@ -90,12 +90,15 @@ func (d *DataPlanes) Set(planes []translate.DataPlane) {
 		if old == nil || !equality.Semantic.DeepEqual(old, p) {
 			d.add(name)
 			gone = gone || old != nil && !p.Keep && (old.Name != p.Name || !slices.Equal(old.Reads, p.Reads))
-		} else if !p.Keep && d.source.lacks(p) {
+		} else if !p.Keep && d.logged[name] == "" && d.source.lacks(p) { // one that failed has its turn anyway
 			d.add(name)
 		}
 	}
 	for name := range before {
-		gone = gone || want[name] == nil
+		if want[name] == nil {
+			gone = true
+			d.add(name) // for its problem to end
+		}
 	}
 	if gone {
 		d.add(types.NamespacedName{})
@@ -160,21 +163,15 @@ func (d *DataPlanes) resync(ctx context.Context) {
 // process sees to one Gateway's objects, or removes those nobody wants.
 func (d *DataPlanes) process(ctx context.Context, name types.NamespacedName) {
 	var err error
-	var plane *translate.DataPlane
 	if name == (types.NamespacedName{}) {
 		err = d.sweep(ctx)
-	} else {
-		d.mu.Lock()
-		plane = d.want[name]
-		d.mu.Unlock()
-		if plane != nil && !plane.Keep {
-			err = d.render.apply(ctx, d.client, plane)
-		}
+	} else if plane := d.wanted(name); plane != nil && !plane.Keep {
+		err = d.render.apply(ctx, d.client, plane)
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	d.tell(name, plane, err)
+	d.tell(name, err)
 	if err != nil {
 		d.queue.AddRateLimited(name)
 	} else {
@@ -182,8 +179,15 @@ func (d *DataPlanes) process(ctx context.Context, name types.NamespacedName) {
 	}
 }
 
+// wanted returns the data plane that a Gateway is to have, or nil.
+func (d *DataPlanes) wanted(gateway types.NamespacedName) *translate.DataPlane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.want[gateway]
+}
+
 // tell logs and reports how it went, if that is news.
-func (d *DataPlanes) tell(name types.NamespacedName, plane *translate.DataPlane, err error) {
+func (d *DataPlanes) tell(name types.NamespacedName, err error) {
 	d.mu.Lock()
 	last := d.logged[name]
 	now := ""
@@ -197,27 +201,25 @@ func (d *DataPlanes) tell(name types.NamespacedName, plane *translate.DataPlane,
 	if last == now {
 		return
 	}
+	ref := translate.ObjectRef{Group: gatewayKind.Group, Kind: gatewayKind.Kind, Namespace: name.Namespace, Name: name.Name}
 	var problem *translate.Problem
 	if err != nil {
 		d.log.Warn("a data plane is not as it should be", "gateway", name.String(), "error", err)
-		problem = problemOf(plane, err)
+		problem = problemOf(ref, err)
 	}
-	if d.options.Report != nil && plane != nil {
-		d.options.Report(plane.Gateway, problem)
+	if d.options.Report != nil && name != (types.NamespacedName{}) {
+		d.options.Report(ref, problem)
 	}
 }
 
-// problemOf words an error for the Gateway's author.
-func problemOf(plane *translate.DataPlane, err error) *translate.Problem {
-	if plane == nil {
-		return nil
-	}
+// problemOf words an error for the author of a Gateway.
+func problemOf(gateway translate.ObjectRef, err error) *translate.Problem {
 	remedy := "see what the API server says of it"
 	var other *notOursError
 	if errors.As(err, &other) {
 		remedy = "remove that object, or give the Gateway another name"
 	}
-	return &translate.Problem{Severity: translate.Error, Ref: plane.Gateway, Message: withoutValue(err), Remedy: remedy}
+	return &translate.Problem{Severity: translate.Error, Ref: gateway, Message: withoutValue(err), Remedy: remedy}
 }
 
 // sweep removes the objects that this controller made and that no Gateway wants:
@@ -235,7 +237,7 @@ func (d *DataPlanes) sweep(ctx context.Context) error {
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
-			if o.GetDeletionTimestamp() != nil || d.wanted(k, o) {
+			if o.GetDeletionTimestamp() != nil || d.needs(k, o) {
 				continue
 			}
 			if err := d.remove(ctx, k, o); err != nil {
@@ -246,14 +248,12 @@ func (d *DataPlanes) sweep(ctx context.Context) error {
 	return nil
 }
 
-// wanted says whether a Gateway wants the object now, after it was listed: one made
+// needs says whether a Gateway wants the object now, after it was listed: one made
 // for a Gateway that came meanwhile is not taken for one left behind.
-func (d *DataPlanes) wanted(k owned, o metav1.Object) bool {
+func (d *DataPlanes) needs(k owned, o metav1.Object) bool {
 	var gateway types.NamespacedName
 	gateway.Namespace, gateway.Name, _ = strings.Cut(o.GetAnnotations()[gatewayAnnotation], "/")
-	d.mu.Lock()
-	plane := d.want[gateway]
-	d.mu.Unlock()
+	plane := d.wanted(gateway)
 	if plane == nil || plane.Keep {
 		return plane != nil
 	}

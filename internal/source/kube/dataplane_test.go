@@ -2,12 +2,14 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/translate"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const planeSeed = `{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: crossfade}, spec: {controllerName: crossfade.dev/gateway}}
@@ -142,12 +144,12 @@ func TestSweepLooksAgainBeforeItRemoves(t *testing.T) {
 	p.Set([]translate.DataPlane{*plainPlane()})
 	p.expect(t, planeObjects...)
 	listed := testRenderer.serviceAccount(plainPlane())
-	if !p.wanted(serviceAccounts, listed) {
+	if !p.needs(serviceAccounts, listed) {
 		t.Error("an object of a Gateway that there is counts as left behind")
 	}
 	p.Set(nil)
 	p.expect(t, removals()...)
-	if p.wanted(serviceAccounts, listed) {
+	if p.needs(serviceAccounts, listed) {
 		t.Error("an object of a Gateway that is gone is wanted")
 	}
 	s.apply(t, `{apiVersion: v1, kind: Service, metadata: {name: changed, namespace: infra, uid: "1"}}`)
@@ -189,5 +191,79 @@ func TestDataPlanesAreNotRemovedWhileGatewaysAreUnknown(t *testing.T) {
 	d := NewDataPlanes(f.source, DataPlaneOptions{Controller: "crossfade.dev/gateway"})
 	if err := d.sweep(context.Background()); err == nil {
 		t.Error("removed what no known Gateway wants")
+	}
+}
+
+// A mistake in a Gateway changes nothing of what serves it, and a Gateway whose
+// class is missing, which may be anybody's, gets nothing.
+func TestDataPlanesOfRefusedGatewaysStayAsTheyAre(t *testing.T) {
+	s := newAPIServer(t)
+	s.apply(t, `{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: strange, namespace: infra}, spec: {gatewayClassName: gone, listeners: []}}`)
+	p := planesOf(t, s)
+	full := fullPlane()
+	full.Gateway.Name, full.Gateway.Namespace, full.UID = "edge", "infra", "1234"
+	p.Set([]translate.DataPlane{*full})
+	p.expect(t, "patch deployments.apps "+full.Gateway.Namespace+"/"+full.Name)
+	p.follower.until("the Deployment", func(u source.Update) bool { return len(u.Resources.Deployments) == 1 })
+	before := len(p.problems)
+
+	kept := translate.DataPlane{Gateway: full.Gateway, UID: full.UID, Class: full.Class, Name: full.Name, Keep: true}
+	strange := kept
+	strange.Gateway.Name, strange.Name = "strange", "strange-gone"
+	another := *plainPlane()
+	another.Gateway.Name, another.Name, another.UID = "last", "last-crossfade", "5678"
+	p.Set([]translate.DataPlane{kept, strange})
+	p.Set([]translate.DataPlane{kept, strange, another})
+	p.expect(t, "patch deployments.apps infra/last-crossfade")
+	if err := p.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for len(p.writes) > 0 {
+		if w := <-p.writes; !strings.Contains(w, "last-crossfade") {
+			t.Errorf("wrote: %s", w)
+		}
+	}
+	if len(p.problems) != before {
+		t.Errorf("problem is %v", <-p.problems)
+	}
+	if s.get("deployments.apps", "infra", "strange-gone") != nil {
+		t.Error("a Gateway of no class got a data plane")
+	}
+}
+
+// What was wrong with a Gateway's objects is over when the Gateway is.
+func TestProblemsEndWithTheirGateway(t *testing.T) {
+	s := newAPIServer(t)
+	s.apply(t, `{apiVersion: v1, kind: Service, metadata: {name: edge-crossfade, namespace: infra, labels: {app: mine}}, spec: {clusterIP: 10.0.0.9}}`)
+	p := planesOf(t, s)
+	p.Set([]translate.DataPlane{*plainPlane()})
+	if problem := <-p.problems; problem == nil {
+		t.Fatal("no problem")
+	}
+	p.Set(nil)
+	if problem := <-p.problems; problem != nil {
+		t.Errorf("problem is %v", problem)
+	}
+}
+
+// A Deployment that the API server refuses is tried again after longer and longer
+// waits, however often something else changes.
+func TestAFailingDataPlaneIsNotTriedWithEveryChange(t *testing.T) {
+	s := newAPIServer(t)
+	f := follow(t, s, Options{Statuses: true})
+	f.until("a first picture", func(source.Update) bool { return true })
+	d := NewDataPlanes(f.source, DataPlaneOptions{Controller: "crossfade.dev/gateway"})
+	d.Set([]translate.DataPlane{*plainPlane()})
+	d.queue = newQueue[types.NamespacedName]()
+	defer d.queue.ShutDown()
+	d.Set([]translate.DataPlane{*plainPlane()})
+	if d.queue.Len() != 1 {
+		t.Fatal("the Deployment is not missed")
+	}
+	name, _ := d.queue.Get()
+	d.queue.Done(name)
+	d.tell(name, errors.New("refused"))
+	if d.Set([]translate.DataPlane{*plainPlane()}); d.queue.Len() != 0 {
+		t.Error("it is tried again at once")
 	}
 }

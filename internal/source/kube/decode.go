@@ -14,7 +14,7 @@ import (
 // decode makes an object of our type of o. The status is kept apart, and only
 // where we write it: nothing else reads it.
 func (s *store) decode(o *unstructured.Unstructured) *entry {
-	e := &entry{}
+	e := &entry{uid: o.GetUID()}
 	if s.kind.status && s.source.options.Statuses {
 		e.live = liveOf(o, s.version)
 	}

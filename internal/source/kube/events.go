@@ -131,12 +131,7 @@ func (s *Source) identify(ref translate.ObjectRef) (types.UID, string, bool) {
 			continue
 		}
 		if en := w.store.objects[name]; en != nil {
-			switch {
-			case en.object != nil:
-				return en.object.GetUID(), at.version, true
-			case en.live != nil:
-				return en.live.uid, at.version, true
-			}
+			return en.uid, at.version, true
 		}
 	}
 	return "", "", false

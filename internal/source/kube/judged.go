@@ -76,8 +76,12 @@ func (s *Source) sure() bool {
 	return known[gatewayKind] && known[classKind]
 }
 
-// lacks says whether the Deployment or the Service of a data plane is missing.
+// lacks says whether the Deployment or the Service of a data plane is missing, and
+// should not be.
 func (s *Source) lacks(p *translate.DataPlane) bool {
+	if p.Keep {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := types.NamespacedName{Namespace: p.Gateway.Namespace, Name: p.Name}

@@ -25,6 +25,11 @@ type kind struct {
 	// base kinds are watched in all namespaces, whatever other objects say; of
 	// the others demand says what is watched.
 	base bool
+	// writers alone read it: those who make data planes.
+	writers bool
+	// vital kinds are awaited by a data plane even while it may not read them: with
+	// none of their objects it would be taken for one that is ready to serve.
+	vital bool
 	// foreign fields of spec are not ours to judge: they are listed as unhonoured.
 	foreign bool
 	// status says that the kind has a status we write.
@@ -74,6 +79,18 @@ func base(k *kind) *kind {
 // judged marks a kind as one whose objects have a status that we write.
 func judged(k *kind) *kind {
 	k.status = true
+	return k
+}
+
+// forWriters marks a kind as one that no data plane reads.
+func forWriters(k *kind) *kind {
+	k.writers = true
+	return k
+}
+
+// vital marks a kind as one without whose objects nothing can be served.
+func vital(k *kind) *kind {
+	k.vital = true
 	return k
 }
 

@@ -29,6 +29,9 @@ type Options struct {
 	// Discover is how often kinds are looked for that the API server did not
 	// serve; 0 is 5 s.
 	Discover time.Duration
+	// RightsGrace is how long other objects wait for some that may not be read:
+	// the right may be on its way; 0 is 3 s.
+	RightsGrace time.Duration
 	// Statuses is set for the controller: the pods of every pool are watched,
 	// and the Deployments and Services of data planes, and statuses are kept for
 	// a StatusWriter.
@@ -48,6 +51,7 @@ func (o Options) withDefaults() Options {
 	o.HoldOff = cmp.Or(o.HoldOff, 50*time.Millisecond)
 	o.MaxHoldOff = cmp.Or(o.MaxHoldOff, 250*time.Millisecond)
 	o.Discover = cmp.Or(o.Discover, 5*time.Second)
+	o.RightsGrace = cmp.Or(o.RightsGrace, 3*time.Second)
 	return o
 }
 
@@ -102,7 +106,7 @@ func (s *Source) Run(ctx context.Context, publish func(source.Update)) error {
 	defer cancel()
 	s.running.Go(func() { s.discover(ctx, d) })
 
-	patience := time.NewTicker(time.Second)
+	patience := time.NewTicker(min(time.Second, s.options.RightsGrace))
 	defer patience.Stop()
 	for ctx.Err() == nil {
 		update, ready := s.look(ctx)
@@ -195,28 +199,35 @@ func (s *Source) look(ctx context.Context) (source.Update, bool) {
 
 // wanted returns the watches there should be, by kind, given the objects known.
 func (s *Source) wanted(r *translate.Resources) map[key]*kind {
+	running := make(map[scope]key, len(s.watches)) // those of kinds that are served
+	for at, w := range s.watches {
+		if w.trouble != missing {
+			running[at.scope] = at
+		}
+	}
 	want := map[key]*kind{}
+	add := func(k *kind, sc scope) {
+		if at, ok := running[sc]; ok {
+			want[at] = k
+		} else {
+			s.wantScope(want, k, sc)
+		}
+	}
 	for _, k := range kinds {
-		if k.base {
-			s.wantScope(want, k, scope{GroupKind: k.groupKind()})
+		if k.base && (s.options.Statuses || !k.writers) {
+			add(k, scope{GroupKind: k.groupKind()})
 		}
 	}
 	for _, sc := range demand(r, role{statuses: s.options.Statuses, only: s.options.Only, controllers: s.options.Controllers}) {
-		s.wantScope(want, findKind(sc.GroupKind), sc)
+		add(findKind(sc.GroupKind), sc)
 	}
 	return want
 }
 
-// wantScope adds the watch of a scope if the API server serves the kind. A watch
-// that runs is the judge of that: discovery may lag behind or be wrong, and must
-// not take objects away.
+// wantScope adds the watch of a scope if the API server serves the kind. It is not
+// asked about a watch that runs: discovery may lag behind or be wrong, and must not
+// take objects away.
 func (s *Source) wantScope(want map[key]*kind, k *kind, sc scope) {
-	for at, w := range s.watches {
-		if at.scope == sc && w.trouble != missing {
-			want[at] = k
-			return
-		}
-	}
 	version, ok := s.served.version(k)
 	if s.absent[k.groupKind()] == ok {
 		s.absent[k.groupKind()] = !ok
@@ -292,6 +303,8 @@ func (s *Source) gather() source.Update {
 		for name, e := range w.store.objects {
 			if e.problem != nil {
 				u.Problems = append(u.Problems, *e.problem)
+			}
+			if e.object == nil {
 				continue
 			}
 			if at.GroupKind == serviceKind && s.options.Statuses {
@@ -331,11 +344,19 @@ func (s *Source) noteOutage() {
 	if (err != nil) == s.outage {
 		return
 	}
-	s.outage = err != nil
-	if s.outage {
+	if err != nil {
+		s.sayOutage(err)
+		return
+	}
+	s.outage = false
+	s.log.Info("the API server answers again")
+}
+
+// sayOutage logs, once, that the API server does not answer.
+func (s *Source) sayOutage(err error) {
+	if !s.outage {
+		s.outage = true
 		s.log.Warn("the API server does not answer; what is known of it stays", "error", err)
-	} else {
-		s.log.Info("the API server answers again")
 	}
 }
 

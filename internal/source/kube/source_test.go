@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -39,6 +40,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 // follow runs a source until the test ends.
 func follow(t testing.TB, s *apiServer, o Options) *follower {
 	o.HoldOff, o.MaxHoldOff, o.Discover = time.Millisecond, 5*time.Millisecond, 20*time.Millisecond
+	o.RightsGrace = cmp.Or(o.RightsGrace, 20*time.Millisecond)
 	if o.Logger == nil {
 		o.Logger = testLogger(t)
 	}

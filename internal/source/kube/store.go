@@ -14,8 +14,9 @@ import (
 
 // entry is what is known of one object. Entries and their objects do not change.
 type entry struct {
-	object     object             // nil when it does not fit our type
-	problem    *translate.Problem // why it does not
+	uid        types.UID
+	object     object             // nil when it never fitted our type
+	problem    *translate.Problem // why it does not fit
 	unhonoured []string
 	live       *live // of kinds whose status we write
 }
@@ -68,6 +69,9 @@ func (s *store) Update(v any) error {
 // objects whose status may want writing.
 func (s *store) set(name types.NamespacedName, e *entry) (changed bool, judged []translate.ObjectRef) {
 	old := s.objects[name]
+	if e.object == nil && old != nil && old.uid == e.uid {
+		e.object, e.unhonoured = old.object, old.unhonoured // the last good form goes on being served
+	}
 	changed = old == nil || !old.same(e)
 	if !changed {
 		e.object = old.object // one copy serves those who kept the old one
@@ -136,7 +140,7 @@ func (s *store) entry(v any) (types.NamespacedName, *entry, error) {
 		return nameOf(o), s.decode(o), nil
 	case object:
 		s.kind.trim(o)
-		return nameOf(o), &entry{object: o}, nil
+		return nameOf(o), &entry{uid: o.GetUID(), object: o}, nil
 	}
 	return types.NamespacedName{}, nil, fmt.Errorf("%s: the API server sent a %T", s.kind.resource(), v)
 }

@@ -79,6 +79,10 @@ func newWatch(s *Source, k *kind, at key) *watch {
 const (
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
+	// rightsRetry is the longest for a single object that may not be read: the
+	// controller gives data planes the right to what their Gateways begin to refer
+	// to, a moment after they see it themselves.
+	rightsRetry = time.Second
 )
 
 // run lists and watches until ctx ends. Whatever fails, the store keeps what it
@@ -98,9 +102,19 @@ func (w *watch) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(next.Step()):
+		case <-time.After(w.pause(next.Step())):
 		}
 	}
+}
+
+// pause is how long to wait before the next attempt, at most d.
+func (w *watch) pause(d time.Duration) time.Duration {
+	w.source.mu.Lock()
+	defer w.source.mu.Unlock()
+	if w.trouble == forbidden && w.name != "" {
+		return min(d, rightsRetry)
+	}
+	return d
 }
 
 // observed is the watch's requests, their errors noted on the way.
@@ -137,6 +151,9 @@ func (w *watch) note(ctx context.Context, err error) {
 		w.since = time.Now()
 	}
 	w.trouble, w.err = t, err
+	if changed && t == forbidden && w.awaited() { // else it is a problem of an update
+		s.log.Warn("nothing can be served yet: objects are not to be read", "kind", w.kind.resource(), "error", err)
+	}
 	s.mu.Unlock()
 	if t == missing {
 		s.discoverSoon()
@@ -150,12 +167,17 @@ func (w *watch) note(ctx context.Context, err error) {
 // keeps refusing.
 const grace = 10 * time.Second
 
+// awaited says that others wait for w however long it is forbidden.
+func (w *watch) awaited() bool {
+	return w.kind.vital && !w.source.options.Statuses && !w.store.synced
+}
+
 // excused says that the others need not wait for w: it is known not to get on,
 // though the API server is there, as othersSync says.
 func (w *watch) excused(now time.Time, othersSync bool) bool {
 	switch w.trouble {
 	case forbidden:
-		return true
+		return !w.awaited() && now.Sub(w.since) >= w.source.options.RightsGrace
 	case refused, missing:
 		return othersSync && now.Sub(w.since) >= grace
 	}

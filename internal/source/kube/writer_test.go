@@ -164,6 +164,7 @@ func TestWriterPutsBackWhatIsRemovedWithoutAFight(t *testing.T) {
 	w.Set([]translate.Status{routeStatus("r0", "Accepted")})
 	await(t, writes, "patch "+routeResource+" chat/r0/status")
 	for range 3 {
+		settled(t, w) // the writer has noted what it wrote
 		o := s.get(routeResource, "chat", "r0")
 		delete(o, "status")
 		s.put(t, o)
