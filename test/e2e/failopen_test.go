@@ -35,8 +35,12 @@ func failOpen(t *testing.T) {
 	p.pickersChoose(base)
 
 	p.kubectl("scale", "deployment/open-epp", "deployment/closed-epp", "--replicas=0")
-	p.becomes("endpointslices", "{.items[?(@.metadata.labels.kubernetes\\.io/service-name==\"open-epp\")].endpoints}", "")
-	p.becomes("endpointslices", "{.items[?(@.metadata.labels.kubernetes\\.io/service-name==\"closed-epp\")].endpoints}", "")
+	eventually(t, "the pickers are gone", func() error {
+		if pods := p.kubectl("get", "pods", "-l", "app in (open-epp, closed-epp)", "-o", "name"); pods != "" {
+			return errors.New(pods)
+		}
+		return nil
+	})
 	p.eventuallyPicked(base, "open", func(a answer) error {
 		if a.status != http.StatusOK || a.header.Get(servedHeader) != "" {
 			return fmt.Errorf("status %d, served by %q", a.status, a.header.Get(servedHeader))
