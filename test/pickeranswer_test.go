@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"crossfade.dev/internal/extproc"
@@ -190,18 +191,19 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 					change = append(change, impatient)
 				}
 				begun := make(chan struct{})
-				p := epptest.Start(t, answers(one, func(s *epptest.Stream) error {
-					watched := &watchedStream{s.ExternalProcessor_ProcessServer, 0, begun}
+				p := epptest.Start(t, func(s *epptest.Stream) error {
+					watched := &watchedStream{ExternalProcessor_ProcessServer: s.ExternalProcessor_ProcessServer, begun: begun}
 					defer watched.close()
-					return c.script(&epptest.Stream{ExternalProcessor_ProcessServer: watched})
-				}))
+					return answers(one, c.script)(&epptest.Stream{ExternalProcessor_ProcessServer: watched})
+				})
 				w := newPicked(t, []string{p.Address}, []string{one}, change...)
 				// The picker gets the first event by itself; the rest comes as it comes.
 				stop := make(chan struct{})
 				go func() {
-					events <- event("0")
-					<-begun
-					for _, e := range []string{event("1"), event("2"), done} {
+					for i, e := range []string{event("0"), event("1"), event("2"), done} {
+						if i == 1 {
+							<-begun
+						}
 						select {
 						case events <- e:
 						case <-stop:
@@ -232,26 +234,23 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 	}
 }
 
-// A watchedStream tells when a picker has the first piece of an answer, or leaves.
+// A watchedStream tells when a picker has the first piece of an answer, or leaves
+// earlier.
 type watchedStream struct {
 	extprocv3.ExternalProcessor_ProcessServer
-	got   int
+	once  sync.Once
 	begun chan struct{}
 }
 
 func (w *watchedStream) Recv() (*extprocv3.ProcessingRequest, error) {
 	m, err := w.ExternalProcessor_ProcessServer.Recv()
-	if w.got++; w.got == 2 {
-		close(w.begun)
+	if m.GetResponseBody() != nil {
+		w.close()
 	}
 	return m, err
 }
 
-func (w *watchedStream) close() {
-	if w.got < 2 {
-		close(w.begun)
-	}
-}
+func (w *watchedStream) close() { w.once.Do(func() { close(w.begun) }) }
 
 func TestPickersChangeAnswers(t *testing.T) {
 	one := echoEngine(t, "one")

@@ -19,8 +19,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// impatient makes silence fail soon.
-func impatient(_ *routing.Pool, o *extproc.Options) { o.Timeout = 50 * time.Millisecond }
+// impatient makes silence fail soon, but not before a slow machine has made a
+// connection.
+func impatient(_ *routing.Pool, o *extproc.Options) { o.Timeout = 300 * time.Millisecond }
 
 // flood sends messages for as long as anybody takes them.
 func flood(m *extprocv3.ProcessingResponse) epptest.Script {

@@ -37,10 +37,10 @@ type Call struct {
 
 	// next holds what dispatch.go received for the answer.
 	next chan received
-	over bool // the stream has ended in order
 
-	answer  *answer // nil before Answer
-	charged int64   // to client.memory
+	answer   *answer // nil before Answer
+	replaced int     // bytes of a request body that are the picker's
+	charged  int64   // to client.memory
 
 	running sync.WaitGroup // goroutines that use the stream
 }
@@ -132,14 +132,20 @@ func (c *Call) failed(err error) error {
 	return fmt.Errorf("%w: %s: %w", scheduling.ErrExternal, c.pool.Picker.Service, err)
 }
 
-// charge accounts for bytes held, at present n.
+// charge accounts for the bytes held: the request body that replaces another, and n.
 func (c *Call) charge(n int) error {
-	delta := int64(n) - c.charged
-	c.charged = int64(n)
+	delta := int64(c.replaced+n) - c.charged
+	c.charged += delta
 	if c.client.memory.Add(delta) > c.client.opts.BufferBytes && delta > 0 {
 		return errors.New("no memory is left for what pickers hold")
 	}
 	return nil
+}
+
+// discharge gives back what charge took; the stream's goroutines have ended.
+func (c *Call) discharge() {
+	c.replaced = 0
+	_ = c.charge(0) // giving back never fails
 }
 
 // end leaves the stream at once.
@@ -152,6 +158,7 @@ func (c *Call) end() {
 	c.unbind()
 	c.cancel(nil)
 	c.running.Wait()
+	c.discharge()
 	c.client.connections.give(c.connection, silent)
 	c.connection, c.stream = nil, nil
 }
@@ -163,7 +170,6 @@ const partingTime = 5 * time.Second
 // if any, must have been closed or read to its end before.
 func (c *Call) Close() {
 	c.withdraw(nil)
-	_ = c.charge(0) // giving back never fails
 	if c.stream == nil {
 		return
 	}
@@ -176,6 +182,7 @@ func (c *Call) Close() {
 	c.patience.extend(partingTime)
 	c.patience.begin()
 	c.running.Wait()
+	c.discharge()
 	_ = c.stream.CloseSend() // an error is the stream's end, which is fine
 	c.answer = nil
 	c.client.parting.Go(func() {

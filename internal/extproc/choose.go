@@ -89,7 +89,8 @@ func (c *Call) converse(made *choice, header http.Header) error {
 		if err := made.take(m); err != nil {
 			return err
 		}
-		if err := c.charge(made.replaced); err != nil {
+		c.replaced = made.replaced
+		if err := c.charge(0); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,12 @@ func newTestClient(t *testing.T, o Options, pickers ...string) (*Client, *routin
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := New(o)
-	t.Cleanup(c.Close)
+	t.Cleanup(func() {
+		c.Close()
+		if n := c.memory.Load(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
+	})
 	return c, pool
 }
 
