@@ -163,19 +163,31 @@ func TestWriterPutsBackWhatIsRemovedWithoutAFight(t *testing.T) {
 	w, _, writes := writerOf(t, s, routes(1))
 	w.Set([]translate.Status{routeStatus("r0", "Accepted")})
 	await(t, writes, "patch "+routeResource+" chat/r0/status")
-	for range 3 {
-		settled(t, w) // the writer has noted what it wrote
+	for n := range 3 {
+		noted(t, w, n) // what it wrote, so that it can tell that it was undone
 		o := s.get(routeResource, "chat", "r0")
 		delete(o, "status")
 		s.put(t, o)
 		await(t, writes, "patch "+routeResource+" chat/r0/status")
 	}
-	settled(t, w)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last := w.written[routeRef("r0")]; last.undone != 3 {
-		t.Errorf("changed back %d times, want 3, each with a longer pause", last.undone)
+	noted(t, w, 3) // each with a longer pause
+}
+
+// noted waits until the writer has noted that its status of r0 was undone n times.
+func noted(t *testing.T, w *StatusWriter, n int) {
+	t.Helper()
+	undone := -1
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		if last := w.written[routeRef("r0")]; last != nil {
+			undone = last.undone
+		}
+		w.mu.Unlock()
+		if undone == n {
+			return
+		}
 	}
+	t.Fatalf("changed back %d times, want %d", undone, n)
 }
 
 func TestWriterAcceptsWhatTheAPIServerLeavesOut(t *testing.T) {
