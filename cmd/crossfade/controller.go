@@ -47,8 +47,10 @@ Of several controllers one leads and writes; the others wait.`,
 				}
 			}
 			cfg.Lease.Logger = cfg.Log
-			if cfg.Image == "" {
-				cfg.Image = ownImage(cmd.Context(), &cfg)
+			if namespace, pod := os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"); namespace != "" && pod != "" {
+				cfg.FindImage = func(ctx context.Context) (string, error) {
+					return kube.PodImage(ctx, cfg.API, namespace, pod, "controller")
+				}
 			}
 			controller, err := app.NewController(cfg)
 			if err != nil {
@@ -67,13 +69,4 @@ Of several controllers one leads and writes; the others wait.`,
 	api.add(f)
 	log.add(f)
 	return cmd
-}
-
-// ownImage is the image of the pod this process runs in, "" when it is not known.
-func ownImage(ctx context.Context, cfg *app.ControllerConfig) string {
-	image, err := kube.PodImage(ctx, cfg.API, os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"), "controller")
-	if err != nil {
-		cfg.Log.Warn("the image of this pod is not known", "error", err)
-	}
-	return image
 }
