@@ -1,13 +1,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"slices"
 
 	"crossfade.dev/internal/app"
 	"crossfade.dev/internal/source/kube"
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 func newControllerCommand() *cobra.Command {
@@ -47,7 +47,11 @@ Of several controllers one leads and writes; the others wait.`,
 				}
 			}
 			cfg.Lease.Logger = cfg.Log
-			cfg.Pod = types.NamespacedName{Namespace: os.Getenv("POD_NAMESPACE"), Name: os.Getenv("POD_NAME")}
+			if namespace, pod := os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"); namespace != "" && pod != "" {
+				cfg.FindImage = func(ctx context.Context) (string, error) {
+					return kube.PodImage(ctx, cfg.API, namespace, pod, "controller")
+				}
+			}
 			controller, err := app.NewController(cfg)
 			if err != nil {
 				return err

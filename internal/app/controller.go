@@ -17,7 +17,6 @@ import (
 	"crossfade.dev/internal/source/kube"
 	"crossfade.dev/internal/translate"
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
 
@@ -27,11 +26,11 @@ type ControllerConfig struct {
 	API *rest.Config
 	// Controllers are the controllerNames of the GatewayClasses that are ours.
 	Controllers []string
-	// Image of the data planes whose parameters name none; empty is that of Pod's
-	// container controller.
+	// Image of the data planes whose parameters name none.
 	Image string
-	// Pod is the one the controller runs in, if Image is empty.
-	Pod types.NamespacedName
+	// FindImage finds it where Image is empty. It is asked again when it fails, for
+	// the API server may be away; nil: Image is not empty.
+	FindImage func(context.Context) (string, error)
 	// Admin is the host:port of the admin server.
 	Admin string
 	// Lease is the lock of the leader; without a name no other controller runs.
@@ -42,7 +41,7 @@ type ControllerConfig struct {
 
 func (c ControllerConfig) validate() error {
 	var m mistakes
-	m.unless(c.Image != "" || c.Pod.Name != "" && c.Pod.Namespace != "", "--image is empty and this pod is not known by POD_NAMESPACE and POD_NAME; name the image of the data planes")
+	m.unless(c.Image != "" || c.FindImage != nil, "--image is empty and this is no pod; name the image of the data planes")
 	m.unless(len(c.Controllers) > 0, "--controller-name is empty; try %s", ControllerName)
 	_, _, err := net.SplitHostPort(c.Admin)
 	m.unless(c.Lease.Name == "" || c.Lease.Namespace != "", "--namespace is empty; name the namespace of the leader's Lease, or set --no-leader-election")
@@ -79,6 +78,7 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 	c.source = kube.New(cfg.API, kube.Options{Logger: cfg.Log, Statuses: true, Controllers: cfg.Controllers})
 	c.statuses = kube.NewStatusWriter(c.source)
 	c.events = kube.NewEvents(c.source)
+	c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Controller: cfg.Controllers[0], Report: c.report})
 	return c, nil
 }
 
@@ -93,33 +93,11 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop()
 	tasks := newTasks(stop)
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
-	image, err := c.image(work)
-	if err != nil {
-		stop()
-	} else {
-		c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Image: image, Controller: c.cfg.Controllers[0], Report: c.report})
-		tasks.start("configuration", func() error { return c.inputs.follow(work, c.source, c.reconcile) })
-		tasks.start("writing", func() error { return c.lead(work) })
-	}
+	tasks.start("configuration", func() error { return c.inputs.follow(work, c.source, c.reconcile) })
+	tasks.start("writing", func() error { return c.lead(work) })
 	<-work.Done()
 	_ = side.Close() // nobody waits for the page of a stopping controller
-	if ctx.Err() != nil {
-		err = nil // it was told to stop, and did not fail
-	}
-	return errors.Join(err, tasks.wait())
-}
-
-// image is the data planes' where nothing else is said. It waits for the API
-// server, which a controller that starts may find away.
-func (c *Controller) image(ctx context.Context) (string, error) {
-	if c.cfg.Image != "" {
-		return c.cfg.Image, nil
-	}
-	image, err := kube.PodImage(ctx, c.cfg.API, c.cfg.Pod.Namespace, c.cfg.Pod.Name, "controller")
-	if err != nil {
-		return "", fmt.Errorf("the image of the data planes is not known: %w (--image names it)", err)
-	}
-	return image, nil
+	return tasks.wait()
 }
 
 // lead writes while this controller leads, until ctx ends. Losing the lead is an
@@ -139,10 +117,45 @@ func (c *Controller) write(ctx context.Context) {
 	defer stop()
 	tasks := newTasks(stop)
 	tasks.start("statuses", func() error { return c.statuses.Run(ctx) })
-	tasks.start("data planes", func() error { return c.dataPlanes.Run(ctx) })
+	tasks.start("data planes", func() error { return c.makeDataPlanes(ctx) })
 	tasks.start("events", func() error { return c.events.Run(ctx) })
 	if err := tasks.wait(); err != nil {
 		c.cfg.Log.Error("writing stopped", "error", err)
+	}
+}
+
+// makeDataPlanes keeps data planes as they are wanted until ctx ends.
+func (c *Controller) makeDataPlanes(ctx context.Context) error {
+	image, ok := c.image(ctx)
+	if !ok {
+		return nil
+	}
+	c.dataPlanes.UseImage(image)
+	return c.dataPlanes.Run(ctx)
+}
+
+// imageRetry is the time between two tries to find the image.
+const imageRetry = time.Second
+
+// image returns the image of data planes, or false when ctx ends before it is known.
+func (c *Controller) image(ctx context.Context) (string, bool) {
+	if c.cfg.Image != "" {
+		return c.cfg.Image, true
+	}
+	for last := ""; ; {
+		image, err := c.cfg.FindImage(ctx)
+		if err == nil {
+			return image, true
+		}
+		if ctx.Err() == nil && err.Error() != last {
+			last = err.Error()
+			c.cfg.Log.Warn("the image of data planes is not known, so none is made; --image names one", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return "", false
+		case <-time.After(imageRetry):
+		}
 	}
 }
 

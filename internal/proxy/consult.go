@@ -128,17 +128,18 @@ func (x *exchange) nextChosen() bool {
 	if x.consultation == nil {
 		return true
 	}
-	if len(x.chosen) == 0 {
+	if x.turn == len(x.chosen) {
 		return false
 	}
-	x.call.Chosen, x.chosen = x.chosen[0], x.chosen[1:]
+	x.call.Chosen = x.chosen[x.turn]
+	x.turn++
 	return true
 }
 
 // others reports whether another endpoint than the one that was picked could be.
 func (x *exchange) others() bool {
 	if x.consultation != nil {
-		return len(x.chosen) > 0
+		return x.turn < len(x.chosen)
 	}
 	return len(x.pool.Endpoints) > len(x.call.Tried)+1
 }

@@ -46,9 +46,10 @@ type exchange struct {
 	reply         reply
 
 	// The talk with the pool's external picker, nil where the in-process one
-	// chooses, and what it chose and was not tried.
+	// chooses, what it chose, and how many of these were asked.
 	consultation Consultation
 	chosen       []string
+	turn         int
 
 	meter      llm.Meter
 	tokens     int               // content events after the first, so far

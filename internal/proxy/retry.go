@@ -52,15 +52,16 @@ const defaultBackoff = 25 * time.Millisecond
 const maxDoublings = 3
 
 // backOff waits before the try after the given one, on routes that ask for retries,
-// and lets all endpoints be asked again when all have been. Without such a route it
+// and lets all endpoints be asked again when all have been, or all that an external
+// picker chose. Without such a route it
 // is another endpoint's turn at once.
 func (x *exchange) backOff(try int) *refusal {
 	r := x.rule.Retry
 	if r == nil {
 		return nil
 	}
-	if len(x.call.Tried) >= len(x.pool.Endpoints) {
-		x.call.Tried = x.call.Tried[:0]
+	if len(x.call.Tried) >= len(x.pool.Endpoints) || x.consultation != nil && !x.others() {
+		x.call.Tried, x.turn = x.call.Tried[:0], 0
 	}
 	timer := time.NewTimer(cmp.Or(r.Backoff, defaultBackoff) << min(try, maxDoublings))
 	defer timer.Stop()

@@ -120,6 +120,25 @@ func TestRetriesTakeTurns(t *testing.T) {
 	}
 }
 
+// Endpoints that an external picker chose take turns as well, and no others are
+// asked. The last answer passes.
+func TestRetriesTakeTurnsAmongThoseChosen(t *testing.T) {
+	var one, two, other atomic.Int32
+	first, second := engine(t, saying(500, &one)), engine(t, saying(500, &two))
+	rule := to(picked(service("a", first, second, engine(t, saying(500, &other)))))
+	rule.Retry = &routing.Retry{Codes: []int{500}, Attempts: 4, Backoff: time.Nanosecond}
+	w := newWorld(t, serving(rule), func(o *Options) {
+		o.External = func(ctx context.Context, _ *routing.Pool) Consultation {
+			return &scripted{ctx: ctx, closed: make(chan bool, 1), choose: func(http.Header, string) ([]string, [][]byte, error) {
+				return []string{first, second}, nil, nil
+			}}
+		}
+	})
+	if a := w.get("/"); a.status != 500 || one.Load() != 3 || two.Load() != 2 || other.Load() != 0 {
+		t.Errorf("answer is %d after %d, %d and %d tries", a.status, one.Load(), two.Load(), other.Load())
+	}
+}
+
 func TestRetryAfterTheRoutesLimitOnOneTry(t *testing.T) {
 	var asked atomic.Int32
 	slow := engine(t, func(w http.ResponseWriter, r *http.Request) {

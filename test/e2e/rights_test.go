@@ -126,6 +126,7 @@ func dataPlaneRights(t *testing.T, account string) {
 		no  get   configmaps
 		no  get   configmaps                kube-system
 		no  get   nodes
+		no  get   gatewayparameters.crossfade.dev
 		no  list  deployments.apps
 		no  create pods                     rights
 		no  delete pods                     rights
@@ -165,6 +166,9 @@ func controllerRights(t *testing.T, account string) {
 		no  create clusterroles.rbac.authorization.k8s.io
 		no  update httproutes.gateway.networking.k8s.io
 		no  patch gateways.gateway.networking.k8s.io
+		no  update gateways.gateway.networking.k8s.io/status
+		no  update deployments.apps
+		no  watch roles.rbac.authorization.k8s.io
 		no  create secrets
 		no  update secrets
 		no  delete secrets

@@ -22,8 +22,6 @@ import (
 
 // DataPlaneOptions are the settings of DataPlanes.
 type DataPlaneOptions struct {
-	// Image of data planes whose parameters name none: the controller's own.
-	Image string
 	// Controller is the controllerName of our GatewayClasses. Objects made for
 	// another are left alone.
 	Controller string
@@ -64,10 +62,14 @@ func NewDataPlanes(s *Source, o DataPlaneOptions) *DataPlanes {
 	o.Resync = cmp.Or(o.Resync, 2*time.Minute)
 	return &DataPlanes{
 		source: s, log: s.log, options: o,
-		render: &renderer{image: o.Image, controller: o.Controller, clusterRole: o.ClusterRole},
+		render: &renderer{controller: o.Controller, clusterRole: o.ClusterRole},
 		want:   map[types.NamespacedName]*translate.DataPlane{}, logged: map[types.NamespacedName]string{},
 	}
 }
+
+// UseImage sets the image of data planes whose parameters name none: the
+// controller's own. It must come before Run.
+func (d *DataPlanes) UseImage(image string) { d.render.image = image }
 
 // Set replaces the data planes there are to be, all of them; the latest ones win.
 // They must not change afterwards. It does not wait.

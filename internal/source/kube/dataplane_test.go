@@ -30,9 +30,10 @@ func planesOf(t *testing.T, s *apiServer) *planes {
 	p.follower = follow(t, s, Options{Statuses: true, Controllers: []string{"crossfade.dev/gateway"}})
 	p.follower.until("the Gateway", holds("Gateway infra/edge"))
 	p.DataPlanes = NewDataPlanes(p.follower.source, DataPlaneOptions{
-		Image: "example.com/crossfade:1", Controller: "crossfade.dev/gateway",
-		Report: func(_ translate.ObjectRef, problem *translate.Problem) { p.problems <- problem },
+		Controller: "crossfade.dev/gateway",
+		Report:     func(_ translate.ObjectRef, problem *translate.Problem) { p.problems <- problem },
 	})
+	p.UseImage("example.com/crossfade:1")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

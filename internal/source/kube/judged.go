@@ -19,13 +19,20 @@ func (s *Source) onStatus(tell func([]translate.ObjectRef)) (stop func()) {
 	}
 }
 
-// find returns what is known of an object of a base kind, or nil.
-func (s *Source) find(ref translate.ObjectRef) *entry {
-	gk := schema.GroupKind{Group: ref.Group, Kind: ref.Kind}
+// watchOf returns the watch of a base kind, or nil when it is not served.
+func (s *Source) watchOf(gk schema.GroupKind) *watch {
 	for _, version := range findKind(gk).versions {
 		if w := s.watches[key{scope{GroupKind: gk}, version}]; w != nil {
-			return w.store.objects[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
+			return w
 		}
+	}
+	return nil
+}
+
+// find returns what is known of an object of a base kind, or nil.
+func (s *Source) find(ref translate.ObjectRef) *entry {
+	if w := s.watchOf(schema.GroupKind{Group: ref.Group, Kind: ref.Kind}); w != nil {
+		return w.store.objects[types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
 	}
 	return nil
 }
@@ -69,12 +76,29 @@ func (s *Source) judgedObjects() []translate.ObjectRef {
 func (s *Source) sure() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := map[schema.GroupKind]bool{}
-	for at, w := range s.watches {
-		known[at.GroupKind] = w.store.synced && w.trouble != forbidden
+	for _, gk := range []schema.GroupKind{gatewayKind, classKind} {
+		if w := s.watchOf(gk); w == nil || w.blind() {
+			return false
+		}
 	}
-	return known[gatewayKind] && known[classKind]
+	return true
 }
+
+// blind says that there may be Gateways or classes that are not known, for they may
+// not be read. What is no concern of ours cannot be told then.
+func (s *Source) blind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, gk := range []schema.GroupKind{gatewayKind, classKind} {
+		if w := s.watchOf(gk); w != nil && w.blind() {
+			return true
+		}
+	}
+	return false
+}
+
+// blind says that w does not know what there is.
+func (w *watch) blind() bool { return !w.store.synced || w.trouble == forbidden }
 
 // lacks says whether the Deployment or the Service of a data plane is missing, and
 // should not be.

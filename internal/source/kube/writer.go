@@ -251,6 +251,9 @@ func (w *StatusWriter) task(ref translate.ObjectRef, now *live) *task {
 	if !w.known {
 		return nil
 	}
+	if w.source.blind() { // entries must not go because their Gateways cannot be seen
+		return &task{wait: lastRetry}
+	}
 	last := w.written[ref]
 	if last != nil && last.result.uid != now.uid {
 		last = nil

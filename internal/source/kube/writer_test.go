@@ -207,3 +207,23 @@ func TestWriterAcceptsWhatTheAPIServerLeavesOut(t *testing.T) {
 		t.Errorf("%d more writes", len(writes))
 	}
 }
+
+// A controller that may not read Gateways cannot know which entries are stale.
+func TestWriterRemovesNothingWhileGatewaysAreUnknown(t *testing.T) {
+	s := newAPIServer(t)
+	s.setFault(func(_, resource, _ string) int {
+		if resource == "gateways.gateway.networking.k8s.io" {
+			return 403
+		}
+		return 0
+	})
+	w, _, writes := writerOf(t, s, `{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: r0, namespace: chat}, spec: {},
+  status: {parents: [{parentRef: {name: edge, namespace: infra}, controllerName: crossfade.dev/gateway, conditions: [{type: Accepted, status: "True", reason: Accepted, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}]}]}}`)
+	w.Set(nil)
+	if task := w.task(routeRef("r0"), w.source.live(routeRef("r0"))); task == nil || task.patch != nil || task.wait == 0 {
+		t.Errorf("it is about to do %+v", task)
+	}
+	if len(writes) > 0 {
+		t.Errorf("wrote %s", <-writes)
+	}
+}
