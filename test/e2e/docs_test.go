@@ -13,8 +13,7 @@ import (
 )
 
 // docs runs the commands of the guide's page on Kubernetes, in one shell session as a
-// reader would, and compares what they print. It needs the class of the guide's
-// manifests and leaves nothing behind.
+// reader would, and compares what they print. It leaves nothing behind.
 func docs(t *testing.T) {
 	text, err := os.ReadFile(file("docs", "guide", "kubernetes.md"))
 	if err != nil {

@@ -22,12 +22,12 @@ func guide(t *testing.T) {
 			}
 		}
 	})
+	left := manifests
 	next := func() {
 		t.Helper()
-		p.kubectl("apply", "-f", manifests[0])
-		manifests = manifests[1:]
+		p.kubectl("apply", "-f", left[0])
+		left = left[1:]
 	}
-	manifests = slices.Clone(manifests)
 	base := guideBefore(p, next)
 	guideModels(p, base, next)
 	guideAdapters(p, base, next)

@@ -27,8 +27,8 @@ type scenario struct {
 // first, what takes kinds away comes last.
 var scenarios = []scenario{
 	{"install", install},
+	{"docs", docs}, // the page shows the first address that a load balancer gives
 	{"guide", guide},
-	{"docs", docs},
 	{"weights", weights},
 	{"modelRollout", modelRollout},
 	{"gatewayRollout", gatewayRollout},
