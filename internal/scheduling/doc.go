@@ -31,6 +31,6 @@
 // showed. Old metrics are ignored; no endpoint is refused for want of metrics.
 //
 // The state of a pool is the one thing that changes. There is no goroutine and
-// no clock but the timer that bounds a wait: instants come with the calls. Nothing here learns what a prompt
-// says; of it only hashes are kept.
+// no clock but the timer that bounds a wait: instants come with the calls.
+// Nothing here learns what a prompt says; of it only hashes are kept.
 package scheduling
