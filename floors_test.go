@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"api/envoygateway/v1alpha1": 0,
 	"api/inference/v1alpha2":    0,
 	"internal/llm":              0,
+	"internal/rollout/stats":    0,
 	"internal/routing":          1,
 	"internal/scheduling":       2,
 	"internal/translate":        2,
@@ -35,7 +36,7 @@ var floors = map[string]int{
 }
 
 // pure packages know neither Kubernetes nor the network's servers.
-var pure = []string{"internal/llm", "internal/routing", "internal/scheduling"}
+var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
 
 const module = "crossfade.dev"
 

@@ -1,0 +1,123 @@
+package stats
+
+import "math"
+
+// MaxStrata is how many strata of one signal are told apart; what comes later is
+// counted in one called Other. Random assignment gives both arms the same mix, so
+// a coarse stratum is still a fair one.
+const MaxStrata = 16
+
+// Other is the stratum of what came after the first MaxStrata−1.
+const Other = "other"
+
+// Evidence is what has been seen of one signal: a Likelihood for each stratum. It
+// is a plain value, written to a rollout's state and read back.
+type Evidence struct {
+	// Strata in the order of their first appearance, at most MaxStrata.
+	Strata []Stratum `json:"strata,omitempty"`
+}
+
+// Stratum is what has been seen in one stratum.
+type Stratum struct {
+	Name       string     `json:"name"`
+	Table      Table      `json:"table"` // the sum of all windows, for people
+	Likelihood Likelihood `json:"l"`
+}
+
+// Add adds one window of a stratum. The table has passed Check.
+func (e *Evidence) Add(s Scale, stratum string, t Table, temper float64) {
+	if t.Candidate.Units == 0 && t.Stable.Units == 0 {
+		return
+	}
+	x := e.stratum(s, stratum)
+	x.Table.Candidate = x.Table.Candidate.Add(t.Candidate)
+	x.Table.Stable = x.Table.Stable.Add(t.Stable)
+	s.AddTable(x.Likelihood, t, temper)
+}
+
+// stratum finds or opens a stratum.
+func (e *Evidence) stratum(s Scale, name string) *Stratum {
+	for i := range e.Strata {
+		if e.Strata[i].Name == name {
+			return &e.Strata[i]
+		}
+	}
+	if len(e.Strata) >= MaxStrata-1 && name != Other {
+		return e.stratum(s, Other)
+	}
+	e.Strata = append(e.Strata, Stratum{Name: name, Likelihood: s.NewLikelihood()})
+	return &e.Strata[len(e.Strata)-1]
+}
+
+// Clone returns a copy that shares nothing with e.
+func (e Evidence) Clone() Evidence {
+	out := Evidence{Strata: append([]Stratum(nil), e.Strata...)}
+	for i := range out.Strata {
+		out.Strata[i].Likelihood = append(Likelihood(nil), out.Strata[i].Likelihood...)
+	}
+	return out
+}
+
+// Fits reports whether every likelihood is of the scale; a stored state may have
+// been written by another version.
+func (e Evidence) Fits(s Scale) bool {
+	for i := range e.Strata {
+		if !s.Fits(e.Strata[i].Likelihood) {
+			return false
+		}
+	}
+	return len(e.Strata) <= MaxStrata
+}
+
+// Total is the table of all strata together. It is for people: pooled rates can
+// mislead where strata cannot.
+func (e Evidence) Total() Table {
+	var t Table
+	for i := range e.Strata {
+		t.Candidate = t.Candidate.Add(e.Strata[i].Table.Candidate)
+		t.Stable = t.Stable.Add(e.Strata[i].Table.Stable)
+	}
+	return t
+}
+
+// Pooled is the likelihood of one odds ratio that all strata share.
+func (e Evidence) Pooled(s Scale) Likelihood {
+	sum := s.NewLikelihood()
+	for i := range e.Strata {
+		for j, v := range e.Strata[i].Likelihood {
+			sum[j] += v
+		}
+	}
+	return sum
+}
+
+// belief is the part of the prior that goes to harm all strata share; the rest
+// goes to harm in one of them alone.
+const belief = 0.75
+
+// combine returns the log of an e-value against "in no stratum", given the log of
+// one against it in a likelihood. The i-th stratum to appear has the prior
+// 1/((i+1)(i+2)): the sum over any number of them is below 1 and no weight ever
+// changes, so the mixture stays an e-process while strata come. What is left of
+// the prior stays with e = 1.
+func (e Evidence) combine(s Scale, test func(Likelihood) float64) float64 {
+	logs := []float64{math.Log(belief) + test(e.Pooled(s))}
+	rest := 1.0
+	for i := range e.Strata {
+		prior := 1 / (float64(i+1) * float64(i+2))
+		rest -= prior
+		logs = append(logs, math.Log((1-belief)*prior)+test(e.Strata[i].Likelihood))
+	}
+	return LogSum(append(logs, math.Log((1-belief)*rest))...)
+}
+
+// worst names the stratum in which test finds most, "" without strata.
+func (e Evidence) worst(test func(Likelihood) float64) string {
+	name, most := "", math.Inf(-1)
+	for i := range e.Strata {
+		if v := test(e.Strata[i].Likelihood); v > most {
+			name, most = e.Strata[i].Name, v
+		}
+	}
+	return name
+}
