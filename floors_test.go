@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"api/inference/v1alpha2":    0,
 	"internal/llm":              0,
 	"internal/rollout/stats":    0,
+	"internal/rollout":          1,
 	"internal/routing":          1,
 	"internal/scheduling":       2,
 	"internal/translate":        2,

@@ -121,3 +121,16 @@ func (e Evidence) worst(test func(Likelihood) float64) string {
 	}
 	return name
 }
+
+// PairsStratum is the stratum of paired comparisons, which have no table.
+const PairsStratum = "pairs"
+
+// AddPairs adds pairs of answers to one prompt of which one was worse. They show
+// as units with an event in the arm whose answer was worse.
+func (e *Evidence) AddPairs(s Scale, worse, better int64) {
+	x := e.stratum(s, PairsStratum)
+	n := worse + better
+	x.Table.Candidate = x.Table.Candidate.Add(Tally{n, worse})
+	x.Table.Stable = x.Table.Stable.Add(Tally{n, better})
+	s.AddPairs(x.Likelihood, worse, better, 1)
+}
