@@ -41,7 +41,7 @@ func (m *machine) start() {
 		Share: ShareState{Revision: old.Share.Revision + 1, Since: old.At, Salt: m.plan.Salt()},
 		Last:  Latest{To: old.Last.To}, LastRequest: old.LastRequest, History: old.History,
 	}
-	m.do(Action{Kind: Apply, Share: 0})
+	m.actions = slices.Insert(m.actions, 0, Action{Kind: Apply, Share: 0})
 	m.tell("Started", "attempt %d: %s replaces %s", m.Number, m.Candidate, m.Stable)
 	m.enter(0)
 }

@@ -35,7 +35,7 @@ func (b *Book) fits(g *Guardrail) bool {
 			return false
 		}
 	}
-	return len(b.Limit) == 0 || s.Fits(b.Limit)
+	return b.Limit.Fits(s)
 }
 
 // add adds one window of one stratum. overloaded: the candidate has more load than
@@ -45,10 +45,10 @@ func (b *Book) add(g *Guardrail, stratum string, x Sample, overloaded, settled b
 		return // a broken counter; dropped for both arms
 	}
 	s := b.scale()
-	b.addPairs(s, x.Pairs)
+	b.addPairs(g, s, x.Pairs)
 	if !g.latency() {
 		b.addLimit(g, s, x.Table)
-		b.Signals[0].Add(s, stratum, x.Table, b.Halves.Temper())
+		b.Signals[0].Add(s, g.Question, stratum, x.Table, b.Halves.Temper())
 		if x.Halves != nil {
 			b.Halves.Add(x.Halves.Table)
 		}
@@ -66,7 +66,7 @@ func (b *Book) add(g *Guardrail, stratum string, x Sample, overloaded, settled b
 			b.addLimit(g, s, table)
 		}
 		if settled && !overloaded {
-			b.Signals[len(g.Quantiles)].Add(s, stratum, table, b.Halves.Temper())
+			b.Signals[len(g.Quantiles)].Add(s, g.Question, stratum, table, b.Halves.Temper())
 		}
 	}
 	trail.Add(x.Stable)
@@ -76,13 +76,13 @@ func (b *Book) add(g *Guardrail, stratum string, x Sample, overloaded, settled b
 // addQuantiles compares exceedances of stable's past quantiles. The thresholds are
 // those of before the window.
 func (b *Book) addQuantiles(g *Guardrail, s stats.Scale, stratum string, trail stats.Trail, x Sample) {
-	temper := b.Halves.Temper()
+	temper, shift := b.Halves.Temper(), stats.Shift(g.Tolerance)
 	for i, q := range g.Quantiles {
 		edge, ok := trail.Quantile(q)
 		if !ok {
 			continue
 		}
-		b.Signals[i].Add(s, stratum, stats.Table{Candidate: x.Candidate.Above(edge), Stable: x.Stable.Above(edge)}, temper)
+		b.Signals[i].Add(s, g.Question, stratum, stats.Table{Candidate: x.Candidate.Above(edge + shift), Stable: x.Stable.Above(edge)}, temper)
 		if i == 0 && x.Halves != nil && x.Halves.A.Check() && x.Halves.B.Check() {
 			b.Halves.Add(stats.Table{Candidate: x.Halves.A.Above(edge), Stable: x.Halves.B.Above(edge)})
 		}
@@ -101,12 +101,12 @@ func (b *Book) trail(stratum string) string {
 }
 
 // addPairs adds compared answers.
-func (b *Book) addPairs(s stats.Scale, p Pairs) {
+func (b *Book) addPairs(g *Guardrail, s stats.Scale, p Pairs) {
 	if p.Total() == 0 {
 		return
 	}
 	b.Pairs = Pairs{b.Pairs.Worse + p.Worse, b.Pairs.Better + p.Better, b.Pairs.Same + p.Same}
-	b.Signals[0].AddPairs(s, p.Worse, p.Better)
+	b.Signals[0].AddPairs(s, g.Question, p.Worse, p.Better)
 }
 
 // recently is what is left of a window's weight after each further one.
@@ -117,11 +117,7 @@ func (b *Book) addLimit(g *Guardrail, s stats.Scale, t stats.Table) {
 	if g.Max <= 0 {
 		return
 	}
-	if len(b.Limit) == 0 {
-		b.Limit = s.NewLikelihood()
-	}
-	s.AddRate(b.Limit, t.Candidate, g.Max, b.Halves.Temper())
-	b.Candidate = b.Candidate.Add(t.Candidate)
+	b.Limit.Add(s, t.Candidate, g.Max, b.Halves.Temper())
 	b.Recent.Units = b.Recent.Units*recently + float64(t.Stable.Units)
 	b.Recent.Events = b.Recent.Events*recently + float64(t.Stable.Events)
 }

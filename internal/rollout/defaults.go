@@ -100,10 +100,19 @@ func (g *Guardrail) complete() {
 			g.Quantiles = []float64{0.5, 0.9}
 		}
 		setDefault(&g.Question.PassMargin, 1.5)
+		if g.Name != OutputTokens {
+			// Beyond the tolerance, which is a margin of its own.
+			setDefault(&g.Question.HarmMargin, 1.1)
+		}
 		g.Loaded = g.Name != OutputTokens
+	case ErrorRate:
+		setDefault(&g.Question.Negligible, 0.001)
+	case EmptyAnswer, ContentFilter:
+		setDefault(&g.Question.Negligible, 0.01)
 	}
 	if g.Loaded {
 		setDefault(&g.MinEndpoints, 2)
+		setDefault(&g.Tolerance, 1.1)
 	}
 	setDefault(&g.Question.HarmMargin, 1.25)
 	setDefault(&g.Question.PassMargin, 2)
@@ -171,6 +180,8 @@ func (g *Guardrail) check() error {
 		return fmt.Errorf("spec.analysis.guardrails: %s tolerates an odds ratio of %v; use %v to %v", g.Name, q.HarmMargin, stats.MinMargin, stats.MaxMargin)
 	case !(q.PassMargin > stats.MinMargin && q.PassMargin <= stats.MaxMargin):
 		return fmt.Errorf("spec.analysis.guardrails: %s passes up to an odds ratio of %v; use more than %v, up to %v", g.Name, q.PassMargin, stats.MinMargin, stats.MaxMargin)
+	case !(q.Negligible >= 0 && q.Negligible < 1):
+		return fmt.Errorf("spec.analysis.guardrails: %s has a negligible rate of %v; use a part of 1, such as 0.001", g.Name, q.Negligible)
 	case g.Max >= 1 || g.Max < 0:
 		return fmt.Errorf("spec.analysis.guardrails: %s has a maximum rate of %v; use a part of 1, such as 0.05", g.Name, g.Max)
 	case len(g.Quantiles) > 5:

@@ -87,11 +87,15 @@ func (m *machine) verdict(g *Guardrail, b *Book) (Verdict, string) {
 	if v == Fail {
 		return Fail, harmNote(g, found)
 	}
-	if len(b.Limit) > 0 && b.scale().LogAbove(b.Limit, 1) >= -math.Log(budget.Alpha) && !b.degraded(g) {
-		return Fail, fmt.Sprintf("%s of %d are bad, more than the %s that are good", percent(b.Candidate.Rate()), b.Candidate.Units, percent(g.Max))
+	if b.Limit.Harm(b.scale()) >= -math.Log(budget.Alpha) && !b.degraded(g) {
+		return Fail, fmt.Sprintf("%s of %d are bad, more than the %s that are good", percent(b.Limit.Tally.Rate()), b.Limit.Tally.Units, percent(g.Max))
 	}
 	if g.Loaded && m.overloaded() {
-		return Confounded, fmt.Sprintf("the candidate's endpoints carry %.1f times the load of stable's", m.loadRatio())
+		note := fmt.Sprintf("not compared: an endpoint of the candidate gets %.1f times the requests of one of stable", m.loadRatio())
+		if v == Insufficient {
+			return Confounded, note
+		}
+		return v, note // from when they were comparable
 	}
 	if v == Insufficient && m.absent(g, found) {
 		return Absent, "no such traffic"
@@ -216,11 +220,11 @@ func (m *machine) fewEndpoints(g *Guardrail) bool {
 	return g.Loaded && m.Last.Candidate.Known && m.Last.Candidate.Ready < g.MinEndpoints
 }
 
-// Bounds of the load ratio within which latencies are comparable, and the requests
-// per endpoint below which load does not matter.
+// Bounds of the load ratio within which latencies are comparable, and the running
+// requests per endpoint below which load does not matter.
 const (
 	minLoadRatio = 0.67
-	maxLoadRatio = 1.5
+	maxLoadRatio = 1.3
 	someLoad     = 2.0
 )
 
@@ -231,13 +235,19 @@ func (a Arm) load() float64 {
 	return float64(a.Running+a.Waiting) / float64(a.Ready)
 }
 
-// loadRatio is the candidate's load per endpoint over stable's; 1 when not known.
+// loadRatio is how many requests one endpoint of the candidate gets for each that
+// one of stable gets; 1 when that is not known, or nobody is loaded, or stable gets
+// none. It is reckoned from the share and not from running requests: a slow version
+// has more of those because it is slow, and that must not excuse it.
 func (m *machine) loadRatio() float64 {
 	c, s := m.Last.Candidate, m.Last.Stable
-	if !c.Known || !s.Known || c.load() < someLoad && s.load() < someLoad {
+	if !c.Known || !s.Known || c.Ready == 0 || s.Ready == 0 || c.load() < someLoad && s.load() < someLoad {
 		return 1
 	}
-	return c.load() / max(s.load(), 0.5)
+	if m.Share.Set == 0 || m.Share.Set == Whole {
+		return 1
+	}
+	return float64(m.Share.Set) / float64(c.Ready) / (float64(Whole-m.Share.Set) / float64(s.Ready))
 }
 
 func (m *machine) overloaded() bool { return m.loadRatio() > maxLoadRatio }

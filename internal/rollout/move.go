@@ -138,7 +138,8 @@ func (m *machine) done(step PlanStep) bool {
 		}
 		return true
 	}
-	return true
+	m.pause(Pause{Reason: "UnknownStep", Message: fmt.Sprintf("a step of kind %q is not known to this version", step.Kind)})
+	return false
 }
 
 func (m *machine) warm(step PlanStep) bool {
@@ -172,25 +173,26 @@ func (m *machine) mirrored(step PlanStep) bool {
 }
 
 // shared raises the share to the step's, as far as capacity allows, and waits until
-// it is in force. A share at or above the step's is left alone.
+// it is in force. A share is raised only when the one before is in force, and one
+// at or above the step's is left alone.
 func (m *machine) shared(step PlanStep) bool {
-	if step.Share > m.Share.Set {
-		if len(m.Last.NoModel) > 0 {
-			m.waitForModel()
-			return false
-		}
-		if to := m.allowed(step.Share); to > m.Share.Set {
-			m.setShare(to)
-		}
-	}
-	if m.Share.Set < step.Share {
-		return false // allowed has said why
-	}
-	if !m.Share.Verified {
+	switch {
+	case !m.Share.Verified:
+		// Also that of none at the beginning: all gateways know the candidate, and
+		// send nothing, before any sends something.
 		m.wait("Verifying", "gateways are to send %s to %s", m.Share.Set, m.Candidate)
 		return false
+	case step.Share <= m.Share.Set:
+		return true
+	case len(m.Last.NoModel) > 0:
+		m.waitForModel()
+		return false
 	}
-	return true
+	if to := m.allowed(step.Share); to > m.Share.Set {
+		m.setShare(to)
+		m.wait("Verifying", "gateways are to send %s to %s", m.Share.Set, m.Candidate)
+	}
+	return false
 }
 
 // passed is a gate: a person's, or one of time.

@@ -173,6 +173,9 @@ type Guardrail struct {
 	// Loaded says that the load of an arm moves the metric, as it does latencies:
 	// it is judged only while both are about equally loaded.
 	Loaded bool
+	// Tolerance is how many times as long a latency may be, in steps of 9 %; 1 is
+	// not at all. The candidate's is compared with the threshold times it.
+	Tolerance float64
 	// MinEndpoints of the candidate for a failure to abort instead of pausing:
 	// with one, a bad pod looks like a bad version.
 	MinEndpoints int

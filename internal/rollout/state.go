@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"fmt"
 	"time"
 
 	"crossfade.dev/internal/rollout/stats"
@@ -164,9 +165,30 @@ type Record struct {
 	Step      int       `json:"step"`
 }
 
+// known reports whether this version knows the phase.
+func (p Phase) known() bool {
+	switch p {
+	case "", Idle, Promoted, Aborting, Aborted, Superseded:
+		return true
+	}
+	return p.Running()
+}
+
+// repair makes sense of a state that another version wrote, or a person's hand. What
+// cannot be understood stays as it is, for a person to decide.
+func (s *State) repair() {
+	s.Step = max(0, s.Step)
+	s.Share.Set = min(max(0, s.Share.Set), Whole)
+	if !s.Phase.known() {
+		s.Pause = &Pause{Reason: "UnknownState", Message: fmt.Sprintf("phase %q is not known to this version", s.Phase), Since: s.At}
+		s.Phase = Paused
+	}
+}
+
 // clone returns a copy that shares nothing that Step changes.
 func (s *State) clone() *State {
 	c := *s
+	c.repair()
 	c.Steps = append([]PlanStep(nil), s.Steps...)
 	c.History = append([]Record(nil), s.History...)
 	c.Acknowledged = append([]string(nil), s.Acknowledged...)
@@ -177,7 +199,9 @@ func (s *State) clone() *State {
 	if s.Books != nil {
 		c.Books = make(map[string]*Book, len(s.Books))
 		for name, b := range s.Books {
-			c.Books[name] = b.clone()
+			if b != nil {
+				c.Books[name] = b.clone()
+			}
 		}
 	}
 	return &c
@@ -193,13 +217,12 @@ type Book struct {
 	// Trails are stable's past latencies by stratum.
 	Trails map[string]stats.Trail `json:"trails,omitempty"`
 	// Limit is the evidence of the candidate alone against the maximum rate.
-	Limit stats.Likelihood `json:"limit,omitempty"`
-	// Candidate is its tally for Limit; Recent is stable's rate of events lately.
-	Candidate stats.Tally      `json:"candidate"`
-	Recent    Fading           `json:"recent"`
-	Halves    stats.Dispersion `json:"halves"`
-	Pairs     Pairs            `json:"pairs"`
-	External  External         `json:"external"`
+	Limit stats.Limit `json:"limit"`
+	// Recent is stable's rate of events lately.
+	Recent   Fading           `json:"recent"`
+	Halves   stats.Dispersion `json:"halves"`
+	Pairs    Pairs            `json:"pairs"`
+	External External         `json:"external"`
 	// Verdict is the last one, its words and the instant it came about.
 	Verdict Verdict   `json:"verdict,omitempty"`
 	Note    string    `json:"note,omitempty"`
@@ -226,7 +249,7 @@ func (b *Book) clone() *Book {
 	for i := range b.Signals {
 		c.Signals[i] = b.Signals[i].Clone()
 	}
-	c.Limit = append(stats.Likelihood(nil), b.Limit...)
+	c.Limit = b.Limit.Clone()
 	if b.Trails != nil {
 		c.Trails = make(map[string]stats.Trail, len(b.Trails))
 		for k, t := range b.Trails {

@@ -73,6 +73,7 @@ func (m *machine) pause(p Pause) {
 	p.Since = m.At
 	m.Pause = &p
 	m.Phase = Paused
+	m.Hold, m.HoldMessage = "", ""
 	m.tell(p.Reason, "paused: %s", p.Message)
 }
 

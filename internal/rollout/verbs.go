@@ -113,7 +113,10 @@ func (m *machine) resume() {
 // skipped, because a later one would do in one stride what the plan does in two.
 func (m *machine) verbPromote(r *Request) error {
 	step, ok := m.current()
-	if !ok || step.Kind == SetShare {
+	if !ok {
+		return fmt.Errorf("the plan has ended; use promote --full, or abort")
+	}
+	if step.Kind == SetShare {
 		return fmt.Errorf("the rollout is at %s, which cannot be skipped; resume, or use promote --full", step)
 	}
 	if m.plan.Paused {
@@ -122,7 +125,7 @@ func (m *machine) verbPromote(r *Request) error {
 	if m.Pause != nil {
 		m.resume()
 	}
-	m.tell("Promoted", "%s ended by %s", step, r)
+	m.tell("StepEnded", "%s, by %s", step, r)
 	m.enter(m.State.Step + 1)
 	return nil
 }

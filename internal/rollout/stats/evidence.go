@@ -15,6 +15,8 @@ const Other = "other"
 type Evidence struct {
 	// Strata in the order of their first appearance, at most MaxStrata.
 	Strata []Stratum `json:"strata,omitempty"`
+	// Late is the evidence of harm that began later than the rollout.
+	Late Late `json:"late"`
 }
 
 // Stratum is what has been seen in one stratum.
@@ -24,15 +26,18 @@ type Stratum struct {
 	Likelihood Likelihood `json:"l"`
 }
 
-// Add adds one window of a stratum. The table has passed Check.
-func (e *Evidence) Add(s Scale, stratum string, t Table, temper float64) {
+// Add adds one window of a stratum, to be asked q later. The table has passed
+// Check.
+func (e *Evidence) Add(s Scale, q Question, stratum string, t Table, temper float64) {
 	if t.Candidate.Units == 0 && t.Stable.Units == 0 {
 		return
 	}
 	x := e.stratum(s, stratum)
 	x.Table.Candidate = x.Table.Candidate.Add(t.Candidate)
 	x.Table.Stable = x.Table.Stable.Add(t.Stable)
-	s.AddTable(x.Likelihood, t, temper)
+	terms := s.table(t, temper)
+	x.Likelihood.add(terms)
+	e.Late.add(s, q, terms, t.Candidate.Units)
 }
 
 // stratum finds or opens a stratum.
@@ -51,7 +56,7 @@ func (e *Evidence) stratum(s Scale, name string) *Stratum {
 
 // Clone returns a copy that shares nothing with e.
 func (e Evidence) Clone() Evidence {
-	out := Evidence{Strata: append([]Stratum(nil), e.Strata...)}
+	out := Evidence{Strata: append([]Stratum(nil), e.Strata...), Late: e.Late.clone()}
 	for i := range out.Strata {
 		out.Strata[i].Likelihood = append(Likelihood(nil), out.Strata[i].Likelihood...)
 	}
@@ -66,7 +71,7 @@ func (e Evidence) Fits(s Scale) bool {
 			return false
 		}
 	}
-	return len(e.Strata) <= MaxStrata
+	return len(e.Strata) <= MaxStrata && e.Late.fits()
 }
 
 // Total is the table of all strata together. It is for people: pooled rates can
@@ -91,24 +96,28 @@ func (e Evidence) Pooled(s Scale) Likelihood {
 	return sum
 }
 
-// belief is the part of the prior that goes to harm all strata share; the rest
-// goes to harm in one of them alone.
-const belief = 0.75
+// The prior's parts: harm that all strata share from the beginning, harm in one of
+// them alone, harm that begins later.
+const (
+	partShared = 0.6
+	partLocal  = 0.2
+	partLate   = 1 - partShared - partLocal
+)
 
-// combine returns the log of an e-value against "in no stratum", given the log of
-// one against it in a likelihood. The i-th stratum to appear has the prior
-// 1/((i+1)(i+2)): the sum over any number of them is below 1 and no weight ever
-// changes, so the mixture stays an e-process while strata come. What is left of
-// the prior stays with e = 1.
-func (e Evidence) combine(s Scale, test func(Likelihood) float64) float64 {
-	logs := []float64{math.Log(belief) + test(e.Pooled(s))}
+// combine returns the log of an e-value against "in no stratum at no time", given
+// the log of one against it in a likelihood, and the late one. The i-th stratum to
+// appear has the prior 1/((i+1)(i+2)): the sum over any number of them is below 1
+// and no weight ever changes, so the mixture stays an e-process while strata come.
+// What is left of the prior stays with e = 1.
+func (e Evidence) combine(s Scale, test func(Likelihood) float64, late float64) float64 {
+	logs := []float64{math.Log(partShared) + test(e.Pooled(s)), math.Log(partLate) + late}
 	rest := 1.0
 	for i := range e.Strata {
 		prior := 1 / (float64(i+1) * float64(i+2))
 		rest -= prior
-		logs = append(logs, math.Log((1-belief)*prior)+test(e.Strata[i].Likelihood))
+		logs = append(logs, math.Log(partLocal*prior)+test(e.Strata[i].Likelihood))
 	}
-	return LogSum(append(logs, math.Log((1-belief)*rest))...)
+	return LogSum(append(logs, math.Log(partLocal*rest))...)
 }
 
 // worst names the stratum in which test finds most, "" without strata.
@@ -127,10 +136,13 @@ const PairsStratum = "pairs"
 
 // AddPairs adds pairs of answers to one prompt of which one was worse. They show
 // as units with an event in the arm whose answer was worse.
-func (e *Evidence) AddPairs(s Scale, worse, better int64) {
+func (e *Evidence) AddPairs(s Scale, q Question, worse, better int64) {
 	x := e.stratum(s, PairsStratum)
 	n := worse + better
 	x.Table.Candidate = x.Table.Candidate.Add(Tally{n, worse})
 	x.Table.Stable = x.Table.Stable.Add(Tally{n, better})
-	s.AddPairs(x.Likelihood, worse, better, 1)
+	terms := s.NewLikelihood()
+	s.AddPairs(terms, worse, better, 1)
+	x.Likelihood.add(terms)
+	e.Late.add(s, q, terms, n)
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// asked is the question of most tests.
+var asked = Question{HarmMargin: 1.25, PassMargin: 2}
+
 // expectation is the mean of the e-value over all outcomes of a table with these
 // margins, at odds ratio psi: what must never exceed 1 while the null holds.
 func expectation(s Scale, nc, ns, f int64, psi float64, logE func(Likelihood) float64) float64 {
@@ -57,8 +60,7 @@ func TestEValuesAreFair(t *testing.T) {
 // TestStrataStayFair checks by enumeration that the mixture over strata is an
 // e-value, also when one was tempered and when the second stratum comes late.
 func TestStrataStayFair(t *testing.T) {
-	s := NewScale(1.25)
-	harm := func(l Likelihood) float64 { return s.LogAbove(l, 1.25) }
+	s := NewScale(1.25, 2)
 	p := make([]float64, 1)
 	const n, f = 3, 2
 	for _, temper := range []float64{1, 0.4} {
@@ -71,9 +73,9 @@ func TestStrataStayFair(t *testing.T) {
 					table := Table{Tally{n, x}, Tally{n, f - x}}
 					table.logLikelihoods([]float64{1.25}, p)
 					weight *= math.Exp(p[0])
-					e.Add(s, string(rune('a'+i)), table, temper)
+					e.Add(s, asked, string(rune('a'+i)), table, temper)
 				}
-				mean += weight * math.Exp(e.combine(s, harm))
+				mean += weight * math.Exp(e.Measure(s, asked).Harm)
 			}
 		}
 		if mean > 1+1e-9 || temper == 1 && mean < 1-1e-9 {
@@ -93,10 +95,10 @@ func TestOneBadStratumShows(t *testing.T) {
 			if name == "huge" {
 				table = Table{Tally{5, 1}, Tally{60, 2}}
 			}
-			e.Add(s, name, table, 1)
+			e.Add(s, asked, name, table, 1)
 		}
 	}
-	m := e.Measure(s, Question{HarmMargin: 1.25, PassMargin: 2})
+	m := e.Measure(s, asked)
 	if m.Stratum != "huge" || m.Judge(Budget{Alpha: 0.01, Beta: 0.05}) != Fail {
 		t.Errorf("found %v in %q, want harm in huge", math.Exp(m.Harm), m.Stratum)
 	}
@@ -109,7 +111,7 @@ func TestStrataAreBounded(t *testing.T) {
 	s := NewScale()
 	var e Evidence
 	for i := range 10 * MaxStrata {
-		e.Add(s, string(rune('a'+i)), Table{Tally{2, 1}, Tally{2, 0}}, 1)
+		e.Add(s, asked, string(rune('a'+i)), Table{Tally{2, 1}, Tally{2, 0}}, 1)
 	}
 	if len(e.Strata) != MaxStrata || e.Strata[MaxStrata-1].Name != Other {
 		t.Errorf("%d strata, the last %q", len(e.Strata), e.Strata[len(e.Strata)-1].Name)
@@ -125,9 +127,9 @@ func TestStrataAreBounded(t *testing.T) {
 func TestCloneSharesNothing(t *testing.T) {
 	s := NewScale()
 	var e Evidence
-	e.Add(s, "", Table{Tally{2, 1}, Tally{2, 0}}, 1)
+	e.Add(s, asked, "", Table{Tally{2, 1}, Tally{2, 0}}, 1)
 	c := e.Clone()
-	c.Add(s, "", Table{Tally{2, 1}, Tally{2, 0}}, 1)
+	c.Add(s, asked, "", Table{Tally{2, 1}, Tally{2, 0}}, 1)
 	if e.Total().Candidate.Units != 2 || e.Strata[0].Likelihood[0] == c.Strata[0].Likelihood[0] {
 		t.Error("the clone's evidence reached the original")
 	}
@@ -148,8 +150,9 @@ func TestDirections(t *testing.T) {
 		{EitherIsWorse, more, Fail}, {EitherIsWorse, fewer, Fail}, {EitherIsWorse, same, Pass},
 	} {
 		var e Evidence
-		e.Add(s, "", c.table, 1)
-		m := e.Measure(s, Question{HarmMargin: 1.25, PassMargin: 2, Direction: c.direction})
+		q := Question{HarmMargin: 1.25, PassMargin: 2, Direction: c.direction}
+		e.Add(s, q, "", c.table, 1)
+		m := e.Measure(s, q)
 		if got := m.Judge(Budget{Alpha: 0.01, Beta: 0.05, MinSamples: 100}); got != c.want {
 			t.Errorf("direction %d, %+v: %s, want %s (harm %.1f, pass %.1f)", c.direction, c.table, got, c.want, m.Harm, m.Pass)
 		}
@@ -172,8 +175,8 @@ func TestJudge(t *testing.T) {
 		"too few to pass, however healthy": {Table{Tally{99, 0}, Tally{100000, 50000}}, Insufficient},
 	} {
 		var e Evidence
-		e.Add(s, "", c.table, 1)
-		m := e.Measure(s, Question{HarmMargin: 1.25, PassMargin: 2})
+		e.Add(s, asked, "", c.table, 1)
+		m := e.Measure(s, asked)
 		if got := m.Judge(Budget{Alpha: 0.01, Beta: 0.05, MinSamples: 100}); got != c.want {
 			t.Errorf("%s: %s, want %s (harm e %.2f, pass e %.2f)", name, got, c.want, math.Exp(m.Harm), math.Exp(m.Pass))
 		}

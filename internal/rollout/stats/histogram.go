@@ -2,7 +2,7 @@ package stats
 
 import (
 	"math"
-	"sort"
+	"slices"
 	"time"
 )
 
@@ -18,19 +18,35 @@ const (
 )
 
 // Edge is the upper bound of bucket i, for 0 ≤ i < NumBuckets−1.
-func Edge(i int) time.Duration {
-	return time.Duration(math.Round(float64(time.Millisecond) * math.Exp2(float64(i)/perDoubling)))
-}
+func Edge(i int) time.Duration { return edges[i] }
+
+var edges = func() (out [NumBuckets - 1]time.Duration) {
+	for i := range out {
+		out[i] = time.Duration(math.Round(float64(time.Millisecond) * math.Exp2(float64(i)/perDoubling)))
+	}
+	return out
+}()
 
 // Bucket is the bucket of a latency.
 func Bucket(d time.Duration) int {
-	return sort.Search(NumBuckets-1, func(i int) bool { return d <= Edge(i) })
+	i, _ := slices.BinarySearch(edges[:], d)
+	return i
 }
 
 // BucketOf is the bucket of a number without unit, such as a count of tokens: 1
 // stands where a millisecond does.
 func BucketOf(n int64) int {
 	return Bucket(time.Duration(min(max(n, 0), math.MaxInt32)) * time.Millisecond)
+}
+
+// Shift is by how many buckets a threshold moves to stand for a latency that is
+// factor times as long; 0 for a factor below 1.
+func Shift(factor float64) int {
+	if !(factor > 1) {
+		return 0
+	}
+	// A little less than a whole bucket more counts as one.
+	return int(min(math.Ceil(perDoubling*math.Log2(factor)-0.15), NumBuckets))
 }
 
 // Histogram counts units by bucket. Only buckets with units are kept.

@@ -66,9 +66,14 @@ func (s Scale) Fits(l Likelihood) bool {
 // AddTable adds one window's table to l, tempered by the exponent temper in
 // (0, 1]. The table has passed Check.
 func (s Scale) AddTable(l Likelihood, t Table, temper float64) {
+	l.add(s.table(t, temper))
+}
+
+// table returns what one window's table adds to a likelihood.
+func (s Scale) table(t Table, temper float64) []float64 {
 	terms := make([]float64, len(s))
 	t.logLikelihoods(s, terms)
-	s.add(l, terms, temper)
+	return s.relative(terms, temper)
 }
 
 // AddPairs adds pairs of answers to one prompt of which one was worse: worse
@@ -80,28 +85,40 @@ func (s Scale) AddPairs(l Likelihood, worse, better int64, temper float64) {
 	for i, psi := range s {
 		terms[i] = float64(worse)*math.Log(psi) - float64(worse+better)*math.Log1p(psi)
 	}
-	s.add(l, terms, temper)
+	l.add(s.relative(terms, temper))
 }
 
 // AddRate adds the units of one arm, compared with a fixed rate in (0, 1): the
 // odds ratio is that of the arm's rate to the fixed one.
 func (s Scale) AddRate(l Likelihood, t Tally, rate, temper float64) {
+	l.add(s.rate(t, rate, temper))
+}
+
+// rate returns what one window's tally adds to a likelihood of AddRate.
+func (s Scale) rate(t Tally, rate, temper float64) []float64 {
 	odds := rate / (1 - rate)
 	terms := make([]float64, len(s))
 	for i, psi := range s {
 		terms[i] = float64(t.Events)*math.Log(psi*odds) - float64(t.Units)*math.Log1p(psi*odds)
 	}
-	s.add(l, terms, temper)
+	return s.relative(terms, temper)
 }
 
-// add adds terms relative to that at odds ratio 1.
-func (s Scale) add(l Likelihood, terms []float64, temper float64) {
+// relative makes terms relative to that at odds ratio 1, and tempers them.
+func (s Scale) relative(terms []float64, temper float64) []float64 {
 	if !(temper > 0) || temper > 1 {
 		temper = 1
 	}
 	one := terms[s.index(1)]
+	for i := range terms {
+		terms[i] = temper * (terms[i] - one)
+	}
+	return terms
+}
+
+func (l Likelihood) add(terms []float64) {
 	for i := range l {
-		l[i] += temper * (terms[i] - one)
+		l[i] += terms[i]
 	}
 }
 

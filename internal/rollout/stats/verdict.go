@@ -22,6 +22,9 @@ type Question struct {
 	// PassMargin is the odds ratio that a conclusive pass rules out, above 1.
 	PassMargin float64
 	Direction  Direction
+	// Negligible is a rate of events below which the candidate passes whatever
+	// stable's is; 0 is none. Without it, what never happens could not pass.
+	Negligible float64
 }
 
 // Margins returns the odds ratios that a scale for the question must have.
@@ -61,14 +64,27 @@ func (e Evidence) Measure(s Scale, q Question) Measurement {
 	pooled := e.Pooled(s)
 	m := Measurement{Effect: s.Interval(pooled, screen), Table: e.Total(), Strata: len(e.Strata)}
 	harm, pass := q.tests(s)
-	m.Harm, m.Stratum = e.combine(s, harm), e.worst(harm)
+	m.Harm, m.Stratum = e.combine(s, harm, e.Late.log(q)), e.worst(harm)
 	m.Pass = pass(pooled)
+	if q.Negligible > 0 {
+		m.Pass = LogSum(m.Pass, m.Table.Candidate.logBelow(q.Negligible)) - math.Ln2
+	}
 	for i := range e.Strata {
 		if t := e.Strata[i].Table; t.Candidate.Units > 0 && t.Stable.Units > 0 {
 			m.Informative++
 		}
 	}
 	return m
+}
+
+// logBelow is the log of the e-value against "the rate of events is at least rate",
+// looked for at a half and a tenth of its odds.
+func (t Tally) logBelow(rate float64) float64 {
+	odds := rate / (1 - rate)
+	at := func(psi float64) float64 {
+		return float64(t.Events)*math.Log(psi) + float64(t.Units)*(math.Log1p(odds)-math.Log1p(psi*odds))
+	}
+	return LogSum(at(0.5), at(0.1)) - math.Ln2
 }
 
 // tests returns the logs of the e-values that speak for harm and for a pass.
