@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"test":                      8,
 	"tools/crdgen":              0,
 	"bench":                     8,
+	"bench/rolloutsim":          8,
 }
 
 // pure packages know neither Kubernetes nor the network's servers.

@@ -34,9 +34,15 @@
 //
 // # What it relies on
 //
-// Units are assigned at random and counted by the same code in both arms, and
-// units of one window are independent: count sessions, not requests, where
-// requests of a session share a fate. Where windows vary together more than that
+// Units are assigned at random and counted by the same code in both arms. Where
+// requests of a session share a fate, sessions are the units, not requests: a
+// session is one unit in each window in which it does something, until the window of
+// its first event, and none after it. Then each session has at most one event, and
+// which arm the sessions belong to that have one now is, without harm, as good as
+// drawn from those still counted, however different sessions are from each other (the
+// risk sets of a log-rank test). Counting a session's further events instead would
+// tell of one bad session many times: of A/A rollouts with correlated errors it
+// aborted one in twenty. Where windows vary together more than that
 // (noise of pods), evidence is tempered by an exponent from stable compared with
 // itself ([Dispersion]). An exponent of at most 1 keeps the guarantee for
 // independent units; it cannot be promised for dependent ones, only measured
