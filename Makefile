@@ -6,10 +6,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 FUZZ    ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check format vet lint unit race clients fuzz bench golden generate clean
+.PHONY: help setup build run test check format vet lint unit race clients fuzz bench testbin cluster cluster-test golden generate clean
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/crossfade
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/crossfade
@@ -53,6 +53,16 @@ fuzz: ## every fuzz target for FUZZ (30s) each
 bench: build ## CPU per request and more, beside nginx and haproxy
 	@tools/setup bench
 	$(GO) run ./bench
+
+testbin: ## build what test clusters run into bin/testbin; minutes the first time
+	@tools/setup cluster
+	cd test/cluster && $(GO) run ./cmd/testbin --out ../../bin/testbin
+
+cluster: testbin ## start a Kubernetes cluster of local processes and say how to enter it
+	bin/testbin/up --dir bin/cluster --images test/cluster/images.yaml
+
+cluster-test: testbin ## test the test cluster itself
+	cd test/cluster && $(GO) vet ./... && $(GO) test ./...
 
 golden: ## rewrite the expected results of golden tests; read the difference before committing
 	$(GO) test $$(grep -rl '"update", false' --include='*_test.go' internal cmd | xargs -n1 dirname | sort -u | sed 's|^|./|') -update

@@ -169,7 +169,7 @@ func read(t testing.TB, path string) string {
 }
 
 // testWriter shows the gateway's log with the test that caused it.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(p)))

@@ -4,7 +4,8 @@
 // Those of the Gateway API (v1.6.1, experimental channel) and of the v1
 // InferencePool are made from the projects' own by tools/crdgen; only prose is
 // missing. The others are written here: the inference kinds that upstream no
-// longer ships, and the honoured part of two Envoy Gateway policies.
+// longer ships, the honoured part of two Envoy Gateway policies, and Crossfade's
+// own kinds.
 //
 // Files are named GROUP_PLURAL.yaml. The package contains data, nothing that acts.
 package crd
@@ -13,7 +14,7 @@ import "embed"
 
 //go:generate sh -c "cd ../.. && go run ./tools/crdgen"
 
-//go:embed *.yaml
+//go:embed *_*.yaml
 var files embed.FS
 
 // Names returns the names of all files, sorted.

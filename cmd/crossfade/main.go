@@ -38,7 +38,7 @@ versions and LoRA adapters, and picks the best replica for each request.`,
 		SilenceErrors: true,
 	}
 	root.SetVersionTemplate("crossfade {{.Version}}\n")
-	root.AddCommand(newUpCommand(), newCheckCommand(), newStatusCommand(), newSimCommand())
+	root.AddCommand(newUpCommand(), newControllerCommand(), newGatewayCommand(), newCheckCommand(), newStatusCommand(), newSimCommand())
 	return root
 }
 

@@ -34,12 +34,13 @@ func newSimCommand() *cobra.Command {
 		Use:   "sim [flags] [-- vllm serve MODEL ...]",
 		Short: "Serve one simulated model server",
 		Long: `Serve one simulated model server: vLLM's API over a model of its engine, with
-no weights and no GPU. After -- may stand the command line of a real server; its
-model, names, adapters and limits are taken over.
+no weights and no GPU. After -- may stand the command line of a real server, or of
+a container that runs one; its model, names, adapters and limits are taken over.
 
 While it runs, faults can be seen and changed at /sim/faults.`,
 		Example: `  crossfade sim --model /models/Qwen-2.5-7B-Instruct --served-model-name mymodel
   crossfade sim --speed 10 -- vllm serve /models/x --enable-lora --lora-modules a=/models/a
+  crossfade sim --listen 0.0.0.0: -- sh -c 'exec vllm serve /models/x --port 8001'
   curl -X PATCH 127.0.0.1:8000/sim/faults -d '{"failRate":0.1,"failStatus":503}'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := f.config(args)
@@ -47,15 +48,16 @@ While it runs, faults can be seen and changed at /sim/faults.`,
 				return err
 			}
 			if !cmd.Flags().Changed("listen") && len(args) > 0 {
-				f.listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port))
+				f.listen = "127.0.0.1:"
 			}
+			f.listen = withPort(f.listen, cfg.Port)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return runSim(ctx, cmd.OutOrStdout(), cfg, f)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:8000", "address to serve on; the port defaults to the command's --port")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8000", "address to serve on; without a port, as in 0.0.0.0:, on the command's --port")
 	flags.Float64Var(&f.speed, "speed", 1, "clock factor: 10 is ten times faster, +Inf never waits")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of faults and identifiers")
 	flags.StringVar(&f.model, "model", "", "path or name of the model, when no command is given")
@@ -71,6 +73,14 @@ func profileNames() string {
 		names = append(names, p.Name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// withPort completes an address that ends in its colon.
+func withPort(address string, port int) string {
+	if strings.HasSuffix(address, ":") {
+		address += strconv.Itoa(port)
+	}
+	return address
 }
 
 // config joins the command after -- and the flags.
@@ -96,7 +106,13 @@ func (f simFlags) config(args []string) (sim.Config, error) {
 	} else if f.model != "" || len(f.served) > 0 || len(f.adapters) > 0 {
 		return sim.Config{}, errors.New("--model, --served-model-name and --lora belong into the command after --")
 	}
-	cfg, ok, err := sim.ParseCommand(args, nil)
+	// Where a container's command ends and its args begin is lost here, and only
+	// matters for args alone, those of an image that starts vLLM itself.
+	command := args
+	if strings.HasPrefix(args[0], "-") {
+		command = nil
+	}
+	cfg, ok, err := sim.ParseCommand(command, args[len(command):])
 	if err != nil {
 		return sim.Config{}, err
 	}

@@ -33,6 +33,32 @@ func TestSimFlags(t *testing.T) {
 	}
 }
 
+func TestWithPort(t *testing.T) {
+	for address, want := range map[string]string{
+		"0.0.0.0:": "0.0.0.0:8001", ":": ":8001", "[::]:": "[::]:8001", "127.0.0.1:0": "127.0.0.1:0", "nowhere": "nowhere",
+	} {
+		if got := withPort(address, 8001); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
+// TestSimReadsContainers reads commands as a pod's container gives them.
+func TestSimReadsContainers(t *testing.T) {
+	for _, args := range [][]string{
+		{"sh", "-c", "exec vllm serve /models/x --served-model-name mymodel --port 8001"},
+		{"vllm", "serve", "/models/x", "--served-model-name", "mymodel", "--port", "8001"},
+		{"--model", "/models/x", "--served-model-name", "mymodel", "--port", "8001"}, // an image that starts vLLM itself
+	} {
+		cfg, err := simFlags{speed: 1, profile: "7b-a10"}.config(args)
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+		} else if cfg.Model != "/models/x" || cfg.Port != 8001 || len(cfg.ServedNames) != 1 || cfg.ServedNames[0] != "mymodel" {
+			t.Errorf("%q: read as %+v", args, cfg)
+		}
+	}
+}
+
 // TestSimServes does what the banner tells a person to do.
 func TestSimServes(t *testing.T) {
 	out, in := io.Pipe()

@@ -22,6 +22,7 @@ type Metrics struct {
 	tokens   *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	excluded *prometheus.CounterVec
+	mirrored *prometheus.CounterVec
 	inflight *prometheus.GaugeVec
 
 	duration   *prometheus.HistogramVec
@@ -61,6 +62,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		tokens:   counter("crossfade_tokens_total", "Tokens by type: input, cached (part of input) or output.", append(version, "endpoint", "gen_ai_token_type")...),
 		retries:  counter("crossfade_retries_total", "Tries at another endpoint after the first.", "route", "pool"),
 		excluded: counter("crossfade_pool_excluded_total", "Requests whose draw left out a weighted pool that is known not to serve the model.", "route", "gen_ai_request_model"),
+		mirrored: counter("crossfade_mirrored_requests_total", "Copies of requests for mirrors by pool and result: answered, failed or dropped.", "pool", "result"),
 		inflight: gauge("crossfade_requests_in_flight", "Requests being served, by the pool they were drawn to.", "pool"),
 
 		duration:   histogram("gen_ai_server_request_duration_seconds", "Time from a request's head to the last byte of its answer.", durationBuckets, version...),
@@ -79,7 +81,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		problems: gauge("crossfade_config_problems", "Problems of the configuration in effect.", "severity"),
 	}
 	m.series = newSeriesCache(m)
-	r.MustRegister(m.requests, m.tokens, m.retries, m.excluded, m.inflight, m.duration, m.firstToken, m.perToken,
+	r.MustRegister(m.requests, m.tokens, m.retries, m.excluded, m.mirrored, m.inflight, m.duration, m.firstToken, m.perToken,
 		m.interToken, m.usage, m.endpointDuration, m.endpointFirstToken, m.generation, m.published, m.buildTime, m.problems,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -256,6 +256,9 @@ func (m *Metrics) Gap(o *llm.Outcome, gap time.Duration) {
 	m.series.version(o).interToken().Observe(gap.Seconds())
 }
 
+// Mirrored records what became of a copy of a request for a mirror's pool.
+func (m *Metrics) Mirrored(pool, result string) { m.mirrored.WithLabelValues(pool, result).Inc() }
+
 // retain drops the series of endpoints that pools no longer have. A request that
 // still runs there makes its series anew when it ends, once.
 func (c *seriesCache) retain(pools []Pool) {

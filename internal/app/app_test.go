@@ -16,15 +16,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestValidateNamesEveryMistake(t *testing.T) {
 	c := Defaults()
-	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "no PATH given") {
+	if err := c.validateUp(); err == nil || !strings.Contains(err.Error(), "no PATH given") {
 		t.Errorf("without paths: %v", err)
 	}
 	c.Paths = []string{"x"}
-	if err := c.Validate(); err != nil {
+	if err := c.validateUp(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
 	c.Bind, c.Admin, c.AccessLog, c.SimSpeed, c.BufferBytes, c.Drain = "localhost", "nowhere", 2, 0, 1, -1
-	err := c.Validate()
+	err := c.validateUp()
 	for _, flag := range []string{"--bind", "--admin", "--access-log", "--sim-speed", "--buffer-memory", "--drain"} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s is not named in: %v", flag, err)

@@ -3,72 +3,13 @@ package app
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"crossfade.dev/internal/admin"
-	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
-	"crossfade.dev/internal/translate"
 )
-
-// newView is the view of what was just published; unbound are the ports that
-// could not be opened.
-func (u *Up) newView(r *translate.Result, origins map[translate.ObjectRef]string, unbound []proxy.PortError) view {
-	failures := map[uint16]error{}
-	for _, e := range unbound {
-		failures[e.Port] = e
-	}
-	v := newView(r, origins)
-	v.Generation = u.view.Load().Generation + 1
-	v.Published = time.Now()
-	for _, p := range r.Snapshot.Ports {
-		v.Listeners = append(v.Listeners, u.newListenerView(p, failures[p.Number]))
-		if err := failures[p.Number]; err != nil {
-			v.Problems = append(v.Problems, unboundProblem(p, err))
-		}
-	}
-	for i := range v.Pools {
-		for j, e := range v.Pools[i].Endpoints {
-			v.Pools[i].Endpoints[j].Simulated = u.fleet.simulates(e.Address)
-		}
-	}
-	return v
-}
-
-func (u *Up) newListenerView(p *routing.Port, failure error) admin.Listener {
-	scheme := "http"
-	if p.TLS {
-		scheme = "https"
-	}
-	l := admin.Listener{URL: scheme + "://" + net.JoinHostPort(u.cfg.Bind, strconv.Itoa(int(p.Number)))}
-	for _, on := range p.Listeners {
-		name := on.Gateway + "/" + on.Name
-		if on.Hostname != "" {
-			name += " (" + on.Hostname + ")"
-		}
-		l.Names = append(l.Names, name)
-	}
-	if failure != nil {
-		l.Problem = failure.Error()
-	}
-	return l
-}
-
-func unboundProblem(p *routing.Port, err error) admin.Problem {
-	namespace, name, _ := strings.Cut(p.Listeners[0].Gateway, "/")
-	return admin.NewProblem(translate.Problem{
-		Severity: translate.Error,
-		Ref:      translate.ObjectRef{Kind: "Gateway", Namespace: namespace, Name: name},
-		Field:    "spec.listeners[" + p.Listeners[0].Name + "].port",
-		Message:  err.Error(),
-		Remedy:   "free the port, give the listener another one, or bind another address with --bind",
-	}, "")
-}
 
 // Banner says in a few lines what is served where, and what to try.
 func (u *Up) Banner() string {

@@ -17,7 +17,7 @@ type Config struct {
 	// HoldOff is how long after a file's change the source waits for more before
 	// it reads.
 	HoldOff time.Duration
-	// Bind is the address listeners bind, without a port.
+	// Bind is the address listeners bind, without a port; "" is every address.
 	Bind string
 	// Admin is the host:port of the admin server.
 	Admin string
@@ -59,25 +59,38 @@ func Defaults() Config {
 	}
 }
 
-// Validate returns every mistake in c, each naming the flag and a remedy.
-func (c Config) Validate() error {
-	var errs []error
-	bad := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
+// mistakes collects what is wrong with a Config.
+type mistakes []error
+
+func (m *mistakes) unless(ok bool, format string, args ...any) {
+	if !ok {
+		*m = append(*m, fmt.Errorf(format, args...))
 	}
-	bad(len(c.Paths) > 0, "no PATH given: name at least one YAML file or directory")
-	bad(net.ParseIP(c.Bind) != nil, "--bind %q is not an IP address; try 127.0.0.1 or 0.0.0.0", c.Bind)
+}
+
+// validateUp returns every mistake in what Up reads of c, each naming the flag and
+// a remedy.
+func (c Config) validateUp() error {
+	var m mistakes
+	m.unless(len(c.Paths) > 0, "no PATH given: name at least one YAML file or directory")
+	m.unless(c.Bind != "", "--bind is empty; try 127.0.0.1 or 0.0.0.0")
+	m.unless(c.SimSpeed > 0 && !math.IsInf(c.SimSpeed, 0), "--sim-speed %v must be above 0", c.SimSpeed)
+	return errors.Join(append(m, c.validateServing())...)
+}
+
+// validateServing does the same for what every role that serves reads.
+func (c Config) validateServing() error {
+	var m mistakes
+	bad := m.unless
+	bad(c.Bind == "" || net.ParseIP(c.Bind) != nil, "--bind %q is not an IP address; try 127.0.0.1 or 0.0.0.0", c.Bind)
 	_, _, err := net.SplitHostPort(c.Admin)
 	bad(err == nil, "--admin %q is not host:port; try 127.0.0.1:19000", c.Admin)
 	bad(c.Drain >= 0, "--drain %s is negative", c.Drain)
 	bad(c.AccessLog >= 0 && c.AccessLog <= 1, "--access-log %v is not a share between 0 and 1", c.AccessLog)
-	bad(c.SimSpeed > 0 && !math.IsInf(c.SimSpeed, 0), "--sim-speed %v must be above 0", c.SimSpeed)
 	bad(c.PollInterval >= 100*time.Millisecond, "--poll-interval %s is below 100ms", c.PollInterval)
 	bad(c.FirstByteTimeout >= 0, "--first-byte-timeout %s is negative", c.FirstByteTimeout)
 	bad(c.StreamIdleTimeout >= 0, "--stream-idle-timeout %s is negative", c.StreamIdleTimeout)
 	bad(c.MaxBodyBytes > 0, "--max-body %d must be above 0 bytes", c.MaxBodyBytes)
 	bad(c.BufferBytes >= c.MaxBodyBytes, "--buffer-memory %d is below --max-body %d", c.BufferBytes, c.MaxBodyBytes)
-	return errors.Join(errs...)
+	return errors.Join(m...)
 }

@@ -5,6 +5,7 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/routing"
 )
 
 // observer hands what the proxy tells of each request to metrics and access log.
@@ -22,6 +23,8 @@ func (o observer) End(v *proxy.Visit) {
 	o.metrics.Record(&v.Outcome, v.Excluded)
 	o.log.Record(v.Request, &v.Outcome)
 }
+
+func (o observer) Mirrored(m *routing.Mirror, result string) { o.metrics.Mirrored(m.Pool.Name, result) }
 
 // poolOf is the pool a request was drawn to, "" when it did not get so far. Begin
 // and End must agree on it, so it does not come from the growing Outcome.

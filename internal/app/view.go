@@ -2,8 +2,12 @@ package app
 
 import (
 	"cmp"
+	"log/slog"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/routing"
@@ -23,6 +27,37 @@ func newView(r *translate.Result, origins map[translate.ObjectRef]string) view {
 	}
 	v.addProblems(r.Problems, origins)
 	return v
+}
+
+func (p *plane) newListenerView(port *routing.Port, failure error) admin.Listener {
+	bind := cmp.Or(p.cfg.Bind, "0.0.0.0")
+	scheme := "http"
+	if port.TLS {
+		scheme = "https"
+	}
+	l := admin.Listener{URL: scheme + "://" + net.JoinHostPort(bind, strconv.Itoa(int(port.Number)))}
+	for _, on := range port.Listeners {
+		name := on.Gateway + "/" + on.Name
+		if on.Hostname != "" {
+			name += " (" + on.Hostname + ")"
+		}
+		l.Names = append(l.Names, name)
+	}
+	if failure != nil {
+		l.Problem = failure.Error()
+	}
+	return l
+}
+
+func unboundProblem(p *routing.Port, err error) admin.Problem {
+	namespace, name, _ := strings.Cut(p.Listeners[0].Gateway, "/")
+	return admin.NewProblem(translate.Problem{
+		Severity: translate.Error,
+		Ref:      translate.ObjectRef{Kind: "Gateway", Namespace: namespace, Name: name},
+		Field:    "spec.listeners[" + p.Listeners[0].Name + "].port",
+		Message:  err.Error(),
+		Remedy:   "free the port, give the listener another one, or bind another address with --bind",
+	}, "")
 }
 
 func newPoolView(p *routing.Pool) admin.Pool {
@@ -57,4 +92,22 @@ func (v view) count() (failures, warnings int) {
 		}
 	}
 	return failures, warnings
+}
+
+// logProblems logs those of problems that were not there before.
+func logProblems(log *slog.Logger, before, problems []admin.Problem) {
+	known := map[admin.Problem]bool{}
+	for _, p := range before {
+		known[p] = true
+	}
+	for _, p := range problems {
+		if known[p] {
+			continue
+		}
+		say := log.Warn
+		if p.Severity == translate.Error {
+			say = log.Error
+		}
+		say(p.Message, "object", p.Object, "field", p.Field, "origin", p.Origin, "remedy", p.Remedy)
+	}
 }

@@ -35,6 +35,9 @@ const (
 	ReasonNoEndpoints = "no_endpoints"
 	// ReasonPickerFailed: the endpoint picker gave no answer.
 	ReasonPickerFailed = "picker_failed"
+	// ReasonPickerRejected: an external endpoint picker refused the call, for
+	// another reason than that it was over its share or had no endpoint.
+	ReasonPickerRejected = "picker_rejected"
 	// ReasonRequestTimeout: the route's or policy's limit on the whole call ran
 	// out.
 	ReasonRequestTimeout = "request_timeout"
@@ -75,7 +78,7 @@ func Reasons() []string {
 		ReasonModelNotFound, ReasonBodyTooLarge, ReasonRateLimited,
 		ReasonOverloaded, ReasonDraining, ReasonRouteInvalid,
 		ReasonBackendInvalid, ReasonNoEndpoints, ReasonPickerFailed,
-		ReasonRequestTimeout, ReasonInternal,
+		ReasonPickerRejected, ReasonRequestTimeout, ReasonInternal,
 		ReasonUpstreamConnect, ReasonUpstreamReset, ReasonUpstreamInvalid,
 		ReasonUpstreamTimeout, ReasonFirstByteTimeout, ReasonIdleTimeout,
 		ReasonUpstreamTruncated, ReasonUpstreamStreamError,

@@ -12,7 +12,9 @@ import (
 // A reply is an engine's answer whose head has arrived, over either protocol.
 type reply struct {
 	plain *upstream.Response
-	h2    *h2cResponse
+	h2    *transportResponse
+	// through is the body after an external picker saw it; nil: none does.
+	through AnswerBody
 
 	status int
 	header http.Header
@@ -23,6 +25,9 @@ func (a *reply) open() bool { return a.plain != nil || a.h2 != nil }
 
 // Read returns what arrived together.
 func (a *reply) Read(p []byte) (int, error) {
+	if a.through != nil {
+		return a.through.Read(p)
+	}
 	if a.plain != nil {
 		return a.plain.Read(p)
 	}
@@ -31,6 +36,9 @@ func (a *reply) Read(p []byte) (int, error) {
 
 // trailer is valid after io.EOF.
 func (a *reply) trailer() http.Header {
+	if a.through != nil {
+		return a.through.Trailer()
+	}
 	if a.plain != nil {
 		return a.plain.Trailer
 	}
@@ -77,7 +85,7 @@ func (x *exchange) answer() *refusal {
 func (x *exchange) writeHead() {
 	x.copyAnswerHeader(x.reply.header)
 	length := x.reply.length
-	bodiless := x.r.Method == http.MethodHead || x.reply.status == http.StatusNoContent || x.reply.status == http.StatusNotModified
+	bodiless := x.bodiless()
 	if length >= 0 && x.reply.status != http.StatusNoContent && (x.restorer == nil || bodiless) {
 		if field := x.reply.header["Content-Length"]; len(field) == 1 {
 			x.w.Header()["Content-Length"] = field[:1:1]
@@ -96,6 +104,11 @@ func (x *exchange) writeHead() {
 	if x.flushing {
 		x.flush()
 	}
+}
+
+// bodiless reports whether the answer has no body, whatever its head says.
+func (x *exchange) bodiless() bool {
+	return x.r.Method == http.MethodHead || x.reply.status == http.StatusNoContent || x.reply.status == http.StatusNotModified
 }
 
 // informational passes a 1xx response on. Those about our own connection to the
@@ -119,6 +132,7 @@ func (x *exchange) settle() {
 	if x.reply.open() {
 		x.reply.close()
 	}
+	x.endConsultation()
 	o := &x.visit.Outcome
 	if x.metered {
 		o.Report = x.meter.Result()

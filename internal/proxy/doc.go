@@ -11,13 +11,14 @@
 //     Its serve method is the table of contents of all that follows.
 //  3. match.go finds listener and route, and refuses request targets that two
 //     servers could read in two ways.
-//  4. redirect.go and models.go answer what needs no engine.
+//  4. redirect.go, models.go and, for preflights, cors.go answer what needs no engine.
 //  5. body.go reads the body of a model call into a budgeted buffer
 //     (limits.go) and has llm scan it; other bodies stay streams (upload.go).
 //  6. draw.go draws the backend for the model, and the target model inside the
 //     backend's pool.
 //  7. headers.go and target.go compose what the engine is sent: end-to-end fields
 //     alone, the route's changes, the spliced model, every other byte as it came.
+//     mirror.go copies it first for the route's mirrors, which go their own way.
 //  8. forward.go has the EndpointPicker choose an endpoint, sends (over upstream's
 //     HTTP/1.1 client, or h2c.go) and, while the client has seen nothing, tries
 //     another endpoint when one fails (retry.go).

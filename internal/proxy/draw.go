@@ -17,6 +17,9 @@ func (x *exchange) draw() *refusal {
 	}
 	x.pool = backend.Pool
 	x.visit.Outcome.Pool = x.pool.Name
+	if why := identityFailure(x.pool, x.visit.Listener.Identity); why != "" {
+		return refuse(llm.Internal("The gateway has no client certificate to show the backend: "+why+"."), llm.ReasonBackendInvalid)
+	}
 	x.drawTarget()
 	if len(x.pool.Endpoints) == 0 {
 		return x.noEndpoints()

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/scheduling"
 )
 
 // A refusal is an answer that the proxy gives in an engine's stead. Whoever finds
@@ -17,6 +18,8 @@ type refusal struct {
 	// closing says that the connection is not to be used again, because what
 	// follows on it cannot be trusted or is not worth reading.
 	closing bool
+	// given is what the client is answered instead of public, from an external picker.
+	given *scheduling.ExternalAnswer
 	// gone says that the client is not there to be told.
 	gone bool
 }
@@ -49,8 +52,9 @@ func clientGone() *refusal {
 	}
 }
 
-// write sends the refusal. w must not have been written to.
-func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
+// write sends the refusal, with the fields that let a page of another origin read
+// it. w must not have been written to.
+func (no *refusal) write(w http.ResponseWriter, closing bool, allowOrigin func(http.Header) bool) (n int) {
 	h := w.Header()
 	clear(h)
 	if closing {
@@ -58,6 +62,9 @@ func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
 	}
 	if no.gone {
 		return 0
+	}
+	if no.given != nil {
+		return no.give(w)
 	}
 	body := append(no.public.JSON(), '\n')
 	h["Content-Type"] = []string{"application/json"}
@@ -68,8 +75,24 @@ func (no *refusal) write(w http.ResponseWriter, closing bool) (n int) {
 	if no.public.Status == http.StatusMethodNotAllowed {
 		h["Allow"] = []string{"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
+	allowOrigin(h)
 	w.WriteHeader(no.public.Status)
 	// The client may be gone; there is nobody else to tell.
 	n, _ = w.Write(body)
+	return n
+}
+
+// give sends a picker's answer as it is.
+func (no *refusal) give(w http.ResponseWriter) int {
+	h := w.Header()
+	h["Content-Type"] = nil // nothing said is better than net/http's guess
+	for name, values := range no.given.Header {
+		h[name] = values
+	}
+	if no.given.Status != http.StatusNoContent && no.given.Status != http.StatusNotModified {
+		h["Content-Length"] = []string{strconv.Itoa(len(no.given.Body))}
+	}
+	w.WriteHeader(no.given.Status)
+	n, _ := w.Write(no.given.Body) // the client may be gone
 	return n
 }

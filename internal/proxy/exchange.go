@@ -31,6 +31,7 @@ type exchange struct {
 	body    heldBody    // a body in memory
 	request llm.Request // what was read of it; HasModel is false for every other body
 	upload  *upload     // a body that is streamed
+	shadows []*shadow   // copies for mirrors that wait for the end of upload
 
 	out       upstream.Request // what the engine is sent
 	header    http.Header      // out.Header, this exchange's own
@@ -43,6 +44,11 @@ type exchange struct {
 	tryCtx        context.Context
 	endTryContext context.CancelFunc
 	reply         reply
+
+	// The talk with the pool's external picker, nil where the in-process one
+	// chooses, and what it chose and was not tried.
+	consultation Consultation
+	chosen       []string
 
 	meter      llm.Meter
 	tokens     int               // content events after the first, so far
@@ -110,13 +116,19 @@ func (x *exchange) serve() *refusal {
 	if no := x.draw(); no != nil {
 		return no
 	}
+	x.mirror()
 	x.compose()
+	if no := x.consult(); no != nil {
+		return no
+	}
 	return x.forward()
 }
 
 // answersItself answers what needs no engine.
 func (x *exchange) answersItself() bool {
 	switch {
+	case x.asksForPermission():
+		x.permit()
 	case x.rule.Filters.Redirect != nil:
 		x.redirect(x.rule.Filters.Redirect)
 	case x.asksForModels():
@@ -150,7 +162,7 @@ func (x *exchange) refuse(no *refusal) {
 	x.leaveBody()
 	// HTTP/2 frames its requests itself, and a connection carries many.
 	closing := no.closing && x.r.ProtoMajor == 1
-	o.BytesOut += int64(no.write(x.w, closing))
+	o.BytesOut += int64(no.write(x.w, closing, x.allowOrigin))
 }
 
 // began tells the Observer, once.
@@ -172,6 +184,7 @@ func (x *exchange) finish() {
 	}
 	x.settle()
 	x.closeUpload()
+	x.startShadows()
 	x.began()
 	p.observer.End(&x.visit)
 	x.body.release(p)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"crossfade.dev/internal/llm"
-	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 )
 
@@ -24,6 +23,9 @@ func (x *exchange) forward() *refusal {
 		x.visit.Outcome.Retries = try
 		err := x.send(try)
 		if err == nil {
+			if no := x.showPicker(); no != nil {
+				return no
+			}
 			return x.answer()
 		}
 		failed = x.blame(err)
@@ -33,11 +35,17 @@ func (x *exchange) forward() *refusal {
 			return failed
 		}
 		x.call.Tried = append(x.call.Tried, x.decision.Endpoint.Address)
+		if no := x.backOff(try); no != nil {
+			return no
+		}
 	}
 }
 
 // pick has an endpoint chosen and reserved.
 func (x *exchange) pick() *refusal {
+	if !x.nextChosen() {
+		return x.noEndpoints()
+	}
 	x.call.At = x.proxy.now()
 	decision, err := x.proxy.picker.Pick(x.ctx, &x.call, x.pool)
 	if err != nil {
@@ -78,14 +86,15 @@ func pickerReason(public *llm.Error) string {
 func (x *exchange) send(try int) error {
 	ctx := x.tryContext()
 	var err error
-	if x.pool.Protocol == routing.H2C {
-		err = x.sendH2C(ctx)
-	} else {
+	if x.pool.Plain() {
 		err = x.sendPlain(ctx)
+	} else {
+		err = x.sendByTransport(ctx)
 	}
-	if err == nil && x.busy(try) {
-		x.reply.close()
-		return errBusy
+	if err == nil {
+		if err = x.unwelcome(try); err != nil {
+			x.reply.close()
+		}
 	}
 	return err
 }

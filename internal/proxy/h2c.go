@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/upstream"
 	"golang.org/x/net/http/httpguts"
 )
@@ -31,8 +32,8 @@ func newH2CTransport() *http.Transport {
 	}
 }
 
-// h2cResponse is an answer over HTTP/2 with what must end together with it.
-type h2cResponse struct {
+// transportResponse is an answer of net/http's client with what must end together with it.
+type transportResponse struct {
 	*http.Response
 	addr  string
 	loan  *loan
@@ -44,59 +45,70 @@ var (
 	errStreamIdle = errors.New("the answer fell silent")
 )
 
-// sendH2C does what sendPlain does, over HTTP/2.
-func (x *exchange) sendH2C(ctx context.Context) error {
+// sendByTransport does what sendPlain does, over HTTP/2 or TLS, by net/http's
+// client.
+func (x *exchange) sendByTransport(ctx context.Context) error {
 	ctx, watch := newWatch(ctx, x.out.FirstByteTimeout, errFirstByte)
 	lent := &loan{body: x.out.Body, informed: x.out.Informational}
 	addr := x.decision.Endpoint.Address
-	response, err := x.proxy.h2c.RoundTrip(x.h2cRequest(ctx, addr, lent))
+	response, err := x.proxy.transport(x.pool, x.visit.Listener.Identity).RoundTrip(x.transportRequest(ctx, addr, lent))
 	if err != nil {
 		watch.end()
 		lent.recall()
-		return h2cError(ctx, addr, err)
+		return transportError(ctx, addr, err)
 	}
 	watch.expect(x.out.IdleTimeout, errStreamIdle)
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		watch.expect(0, nil) // what follows is as silent as it likes
+	}
 	x.reply = reply{
-		h2:     &h2cResponse{Response: response, addr: addr, loan: lent, watch: watch},
+		h2:     &transportResponse{Response: response, addr: addr, loan: lent, watch: watch},
 		status: response.StatusCode, header: response.Header, length: response.ContentLength,
 	}
 	return nil
 }
 
-// h2cRequest makes the request of x.out for net/http's client.
-func (x *exchange) h2cRequest(ctx context.Context, addr string, lent *loan) *http.Request {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: lent.inform})
+// newTransportRequest makes a request of out, without its body, for net/http's client.
+func newTransportRequest(ctx context.Context, pool *routing.Pool, addr string, out *upstream.Request) *http.Request {
 	r := (&http.Request{
-		Method: x.out.Method,
-		URL:    h2cURL(addr, x.out.Target),
-		Host:   x.out.Host,
-		// A copy: the client may still read it when this exchange is long over.
-		Header: x.header.Clone(),
+		Method: out.Method,
+		URL:    targetURL(pool, addr, out.Target),
+		Host:   out.Host,
+		// A copy: the client may still read it when its exchange is long over.
+		Header: out.Header.Clone(),
 	}).WithContext(ctx)
-	if httpguts.HeaderValuesContainsToken(x.r.Header["Te"], "trailers") {
-		r.Header["Te"] = []string{"trailers"} // gRPC insists
-	}
 	if _, ok := r.Header["User-Agent"]; !ok {
 		r.Header["User-Agent"] = []string{""} // else the client would name itself
-	}
-	switch {
-	case x.upload != nil:
-		r.Body, r.ContentLength = io.NopCloser(x.upload), x.out.ContentLength
-	case len(x.out.Body) > 0:
-		r.Body, _ = lent.reader()
-		for _, part := range x.out.Body {
-			r.ContentLength += int64(len(part))
-		}
-		// For a connection that went away before it took the request.
-		r.GetBody = lent.reader
 	}
 	return r
 }
 
-// h2cURL makes a URL that is sent as target is, byte for byte.
-func h2cURL(addr, target string) *url.URL {
+// transportRequest makes the request of x.out for net/http's client.
+func (x *exchange) transportRequest(ctx context.Context, addr string, lent *loan) *http.Request {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: lent.inform})
+	r := newTransportRequest(ctx, x.pool, addr, &x.out)
+	if x.out.Upgrade {
+		r.Header["Connection"] = []string{"Upgrade"}
+	}
+	if x.pool.Protocol == routing.H2C && httpguts.HeaderValuesContainsToken(x.r.Header["Te"], "trailers") {
+		r.Header["Te"] = []string{"trailers"} // gRPC insists
+	}
+	if x.upload != nil {
+		r.Body, r.ContentLength = io.NopCloser(x.upload), x.out.ContentLength
+	} else {
+		lent.lend(r)
+	}
+	return r
+}
+
+// targetURL makes a URL that is sent as target is, byte for byte.
+func targetURL(pool *routing.Pool, addr, target string) *url.URL {
+	scheme := "http"
+	if pool.TLS != nil {
+		scheme = "https"
+	}
 	if !strings.HasPrefix(target, "//") {
-		return &url.URL{Scheme: "http", Host: addr, Opaque: target}
+		return &url.URL{Scheme: scheme, Host: addr, Opaque: target}
 	}
 	// Opaque cannot begin with two slashes.
 	path, query, found := strings.Cut(target, "?")
@@ -104,14 +116,13 @@ func h2cURL(addr, target string) *url.URL {
 	if err != nil {
 		plain = path
 	}
-	return &url.URL{Scheme: "http", Host: addr, Path: plain, RawPath: path, RawQuery: query, ForceQuery: found}
+	return &url.URL{Scheme: scheme, Host: addr, Path: plain, RawPath: path, RawQuery: query, ForceQuery: found}
 }
 
-// h2cError says in upstream's words what went wrong before the answer.
-func h2cError(ctx context.Context, addr string, err error) error {
+// transportError says in upstream's words what went wrong before the answer.
+func transportError(ctx context.Context, addr string, err error) error {
 	e := &upstream.Error{Op: upstream.OpHead, Addr: addr, BeforeFirstByte: true, Err: err}
-	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if noConnection(err) {
 		e.Op = upstream.OpDial
 	}
 	e.Timeout = context.Cause(ctx) == errFirstByte
@@ -119,7 +130,7 @@ func h2cError(ctx context.Context, addr string, err error) error {
 }
 
 // Read reads the body. Its error other than io.EOF is an *upstream.Error.
-func (r *h2cResponse) Read(p []byte) (int, error) {
+func (r *transportResponse) Read(p []byte) (int, error) {
 	n, err := r.Body.Read(p)
 	r.watch.rearm()
 	if err != nil && err != io.EOF {
@@ -129,7 +140,7 @@ func (r *h2cResponse) Read(p []byte) (int, error) {
 }
 
 // Close resets the stream if it has not ended.
-func (r *h2cResponse) Close() error {
+func (r *transportResponse) Close() error {
 	r.watch.end()
 	r.loan.recall()
 	return r.Body.Close()
@@ -138,6 +149,7 @@ func (r *h2cResponse) Close() error {
 // A watch ends a context when something does not happen for a while: one timer
 // for the whole answer, and none when there is nothing to watch for.
 type watch struct {
+	mu     sync.Mutex // whoever closes an answer need not be who reads it
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -153,6 +165,8 @@ func newWatch(ctx context.Context, period time.Duration, cause error) (context.C
 
 // expect watches for something else from now on.
 func (w *watch) expect(period time.Duration, cause error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -163,6 +177,8 @@ func (w *watch) expect(period time.Duration, cause error) {
 }
 
 func (w *watch) rearm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Reset(w.period)
 	}
@@ -188,6 +204,19 @@ func (l *loan) recall() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.body, l.informed = nil, nil
+}
+
+// lend makes what is borrowed the body of r.
+func (l *loan) lend(r *http.Request) {
+	if len(l.body) == 0 {
+		return
+	}
+	r.Body, _ = l.reader()
+	for _, part := range l.body {
+		r.ContentLength += int64(len(part))
+	}
+	// For a connection that went away before it took the request.
+	r.GetBody = l.reader
 }
 
 // inform passes a 1xx response on.

@@ -117,7 +117,7 @@ func TestH2CIdleTimeCountsFromTheLastRead(t *testing.T) {
 		ctx, watch := newWatch(t.Context(), time.Second, errFirstByte)
 		time.Sleep(900 * time.Millisecond)
 		watch.expect(time.Second, errStreamIdle)
-		r := &h2cResponse{Response: &http.Response{Body: slowBody{900 * time.Millisecond}}, loan: &loan{}, watch: watch}
+		r := &transportResponse{Response: &http.Response{Body: slowBody{900 * time.Millisecond}}, loan: &loan{}, watch: watch}
 		for range 5 {
 			r.Read(make([]byte, 1))
 		}

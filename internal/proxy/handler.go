@@ -26,6 +26,8 @@ type EndpointPicker interface {
 type Options struct {
 	Picker   EndpointPicker
 	Upstream *upstream.Client
+	// External begins consultations of external pickers; nil: none can be reached.
+	External ExternalPicker
 	Observer Observer // nil: nobody watches
 	Limits   Limits
 	Timeouts Timeouts
@@ -37,6 +39,7 @@ type Options struct {
 // concurrent use.
 type Proxy struct {
 	picker   EndpointPicker
+	external ExternalPicker
 	upstream *upstream.Client
 	h2c      http.RoundTripper
 	observer Observer
@@ -46,17 +49,20 @@ type Proxy struct {
 	now      func() time.Time
 	started  time.Time
 
-	snapshot  atomic.Pointer[routing.Snapshot]
-	memory    budget
-	buffers   bufferPool
-	exchanges sync.Pool
-	active    atomic.Int64
+	snapshot   atomic.Pointer[routing.Snapshot]
+	memory     budget
+	buffers    bufferPool
+	exchanges  sync.Pool
+	active     atomic.Int64
+	mirrors    *mirrors
+	transports transports
 }
 
 // New returns a Proxy that answers 503 until a Snapshot is published.
 func New(o Options) *Proxy {
 	p := &Proxy{
 		picker:   o.Picker,
+		external: o.External,
 		upstream: o.Upstream,
 		h2c:      newH2CTransport(),
 		observer: o.Observer,
@@ -76,13 +82,17 @@ func New(o Options) *Proxy {
 	}
 	p.started = p.now()
 	p.memory.limit = p.limits.BufferBytes
+	p.mirrors = newMirrors(p.limits)
 	p.exchanges.New = func() any { return newExchange(p) }
 	return p
 }
 
 // Publish makes s the Snapshot of every request that arrives from now on. Those
 // under way keep theirs.
-func (p *Proxy) Publish(s *routing.Snapshot) { p.snapshot.Store(s) }
+func (p *Proxy) Publish(s *routing.Snapshot) {
+	p.snapshot.Store(s)
+	p.transports.retain(s)
+}
 
 // Snapshot returns the Snapshot published last, or nil.
 func (p *Proxy) Snapshot() *routing.Snapshot { return p.snapshot.Load() }
@@ -94,9 +104,12 @@ func (p *Proxy) Active() int { return int(p.active.Load()) }
 // BufferedBytes is how much of Limits.BufferBytes is taken.
 func (p *Proxy) BufferedBytes() int64 { return p.memory.used.Load() }
 
-// Close closes what is idle: the connections to endpoints over HTTP/2. The
-// upstream.Client is its owner's to close.
+// Close cuts the copies of requests that are still under way to mirrors and closes
+// what is idle: the connections to endpoints over HTTP/2 or TLS. The upstream.Client is
+// its owner's to close, afterwards.
 func (p *Proxy) Close() {
+	p.mirrors.close()
+	p.transports.close()
 	if t, ok := p.h2c.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}

@@ -45,6 +45,19 @@ func isHopByHop(name string) bool {
 // composeHeader fills x.header with what the engine is sent: the client's
 // end-to-end fields, who asked, and the route's changes.
 func (x *exchange) composeHeader() {
+	h := x.header
+	x.composeClientHeader()
+	x.rule.Filters.RequestHeaders.Apply(h)
+	x.visit.Backend.Filters.RequestHeaders.Apply(h)
+	if x.restorer != nil {
+		// An encoded answer could not be given the client's model name.
+		h["Accept-Encoding"] = identity
+	}
+}
+
+// composeClientHeader fills x.header with the client's end-to-end fields and with
+// who asked.
+func (x *exchange) composeClientHeader() {
 	h, from := x.header, x.r.Header
 	named := from["Connection"]
 	for name, values := range from {
@@ -55,12 +68,6 @@ func (x *exchange) composeHeader() {
 		h[name] = values[:len(values):len(values)]
 	}
 	x.composeForwarded()
-	x.rule.Filters.RequestHeaders.Apply(h)
-	x.visit.Backend.Filters.RequestHeaders.Apply(h)
-	if x.restorer != nil {
-		// An encoded answer could not be given the client's model name.
-		h["Accept-Encoding"] = identity
-	}
 }
 
 var identity = []string{"identity"}
@@ -111,6 +118,7 @@ func (x *exchange) copyAnswerHeader(from http.Header) {
 		}
 		h[name] = values[:len(values):len(values)]
 	}
+	x.allowOrigin(h)
 	x.rule.Filters.ResponseHeaders.Apply(h)
 	x.visit.Backend.Filters.ResponseHeaders.Apply(h)
 	if _, ok := h["Content-Type"]; !ok {

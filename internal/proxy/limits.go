@@ -23,6 +23,11 @@ type Limits struct {
 	// Retries is how many further endpoints one request may be tried on; -1 for
 	// none.
 	Retries int
+	// Mirrors is how many copies of requests may be under way to mirrors, and
+	// MirrorBytes the memory that their bodies may take together. Copies beyond
+	// either are dropped; -1 for none.
+	Mirrors     int
+	MirrorBytes int64
 }
 
 // DefaultLimits returns what Limits are when nothing is set.
@@ -33,6 +38,8 @@ func DefaultLimits() Limits {
 		MaxHeaderBytes:       64 << 10,
 		MaxConcurrentStreams: 250,
 		Retries:              2,
+		Mirrors:              256,
+		MirrorBytes:          64 << 20,
 	}
 }
 
@@ -43,12 +50,14 @@ func (l Limits) withDefaults() Limits {
 	l.MaxHeaderBytes = orDefault(l.MaxHeaderBytes, d.MaxHeaderBytes)
 	l.MaxConcurrentStreams = orDefault(l.MaxConcurrentStreams, d.MaxConcurrentStreams)
 	l.Retries = max(orDefault(l.Retries, d.Retries), 0)
+	l.Mirrors = orDefault(l.Mirrors, d.Mirrors)
+	l.MirrorBytes = orDefault(l.MirrorBytes, d.MirrorBytes)
 	return l
 }
 
 // Timeouts bound waiting. There is none on a call as a whole: that is a route's
-// to set (routing.Timeouts). Negative values mean none; zero values of the first
-// four mean the defaults of DefaultTimeouts, of the last two none.
+// to set (routing.Timeouts). Negative values mean none; zero values mean the
+// defaults of DefaultTimeouts, which has none for FirstByte and StreamIdle.
 type Timeouts struct {
 	ReadHeader time.Duration // for the client to send a request head
 	Idle       time.Duration // between two requests on a client's connection
@@ -56,6 +65,7 @@ type Timeouts struct {
 	ClientRead time.Duration // for the client to take a piece of the answer
 	FirstByte  time.Duration // for an endpoint to begin its answer
 	StreamIdle time.Duration // between two pieces of an endpoint's answer
+	Mirror     time.Duration // for a mirror's answer in all
 }
 
 // DefaultTimeouts returns what Timeouts are when nothing is set.
@@ -65,6 +75,7 @@ func DefaultTimeouts() Timeouts {
 		Idle:       5 * time.Minute,
 		BodyRead:   time.Minute,
 		ClientRead: 5 * time.Minute,
+		Mirror:     5 * time.Minute,
 	}
 }
 
@@ -74,6 +85,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	t.Idle = orDefault(t.Idle, d.Idle)
 	t.BodyRead = orDefault(t.BodyRead, d.BodyRead)
 	t.ClientRead = orDefault(t.ClientRead, d.ClientRead)
+	t.Mirror = orDefault(t.Mirror, d.Mirror)
 	return t
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
 )
 
 // match finds the listener and route of the request.
@@ -22,9 +23,9 @@ func (x *exchange) match() *refusal {
 		return refuse(llm.RouteNotFound(), llm.ReasonRouteNotFound)
 	}
 	listener := port.Listener(x.r.Host)
-	if secure, name := clientTLS(x.r); secure && name != "" && port.Listener(name) != listener {
-		// Another listener's routes must not be reachable with this one's
-		// certificate (Gateway API, listener isolation).
+	if secure, name := clientTLS(x.r); secure && port.Listener(name) != listener && (name != "" || checksClients(listener)) {
+		// Another listener's routes must not be reachable with this one's certificate
+		// (Gateway API, listener isolation), nor past its check of clients.
 		return refuse(&llm.Error{
 			Status: http.StatusMisdirectedRequest, Type: "invalid_request_error", Code: "misdirected_request",
 			Message: "This connection was opened for another host; open one for the host you ask for.",
@@ -48,6 +49,9 @@ func (x *exchange) match() *refusal {
 	}
 	return nil
 }
+
+// checksClients reports a listener whose connections begin with a check.
+func checksClients(l *routing.Listener) bool { return l != nil && l.Clients != nil }
 
 // The causes with which contexts of an exchange end, beside the client's leaving.
 var (

@@ -93,6 +93,7 @@ func (x *exchange) writeJSON(v any) {
 	h := x.w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.allowOrigin(h)
 	x.rule.Filters.ResponseHeaders.Apply(h)
 	x.leaveBody()
 	x.w.WriteHeader(http.StatusOK)

@@ -42,6 +42,15 @@ type Observer interface {
 	End(v *Visit)
 }
 
+// A MirrorObserver is an Observer that is also told what became of each copy of a
+// request that a mirror was meant to get.
+type MirrorObserver interface {
+	// Mirrored comes once per copy; result is MirrorAnswered, MirrorFailed or
+	// MirrorDropped. The same rules hold as for an Observer's methods, but the
+	// goroutine may be another than the request's.
+	Mirrored(m *routing.Mirror, result string)
+}
+
 // nobody is the Observer of a Proxy that was given none.
 type nobody struct{}
 

@@ -12,6 +12,7 @@ import (
 func (x *exchange) redirect(to *routing.Redirect) {
 	h := x.w.Header()
 	h["Location"] = []string{x.location(to)}
+	x.allowOrigin(h)
 	x.rule.Filters.ResponseHeaders.Apply(h)
 	status := to.Status
 	if status == 0 {

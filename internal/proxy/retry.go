@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/upstream"
@@ -13,13 +15,61 @@ import (
 // down, and another may not be.
 var errBusy = errors.New("endpoint answered 503")
 
-// busy reports whether the answer that came is a 503 better not passed on, since
-// another endpoint can be asked. Only model calls: what a 503 of other services
-// means is not ours to guess.
-func (x *exchange) busy(try int) bool {
-	return x.reply.status == http.StatusServiceUnavailable && x.pool.Inference &&
-		try < x.proxy.limits.Retries && len(x.pool.Endpoints) > len(x.call.Tried)+1 &&
-		!x.upload.consumed() && !x.out.Upgrade
+// errRefused is the failure of a try whose answer the route does not take.
+var errRefused = errors.New("answer is one that the route retries")
+
+// unwelcome returns an error when the answer that came is better not passed on and
+// the request can be sent again: when its status is one that the route retries or,
+// on routes that say nothing of retries, when it is a 503 and another endpoint can
+// be asked. The latter for model calls alone: what a 503 of other services means is
+// not ours to guess.
+func (x *exchange) unwelcome(try int) error {
+	switch {
+	case try >= x.retries() || x.upload.consumed() || x.out.Upgrade:
+	case x.rule.Retry != nil:
+		if x.rule.Retry.Refuses(x.reply.status) {
+			return errRefused
+		}
+	case x.reply.status == http.StatusServiceUnavailable && x.pool.Inference && x.others():
+		return errBusy
+	}
+	return nil
+}
+
+// retries is how many tries there may be after the first.
+func (x *exchange) retries() int {
+	if r := x.rule.Retry; r != nil && r.Attempts > 0 {
+		return r.Attempts
+	}
+	return x.proxy.limits.Retries
+}
+
+// defaultBackoff is the time before a retry on routes that ask for retries and do
+// not say how long. It keeps a failing endpoint from being asked again at once.
+const defaultBackoff = 25 * time.Millisecond
+
+// maxDoublings bounds how far the time between tries grows.
+const maxDoublings = 3
+
+// backOff waits before the try after the given one, on routes that ask for retries,
+// and lets all endpoints be asked again when all have been. Without such a route it
+// is another endpoint's turn at once.
+func (x *exchange) backOff(try int) *refusal {
+	r := x.rule.Retry
+	if r == nil {
+		return nil
+	}
+	if len(x.call.Tried) >= len(x.pool.Endpoints) {
+		x.call.Tried = x.call.Tried[:0]
+	}
+	timer := time.NewTimer(cmp.Or(r.Backoff, defaultBackoff) << min(try, maxDoublings))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-x.ctx.Done():
+		return x.blame(x.ctx.Err())
+	}
 }
 
 // mayRetry decides whether another endpoint is asked after a try failed with err.
@@ -28,13 +78,16 @@ func (x *exchange) busy(try int) bool {
 // A connection that did not come about is always worth another endpoint. One that
 // broke before the first byte is too, but the endpoint may have begun to work:
 // to compute a completion twice does no harm, to do what other POSTs do twice may.
-// Timeouts are not retried: they are how long someone wants to wait in all.
+// Timeouts are not retried: they are how long someone wants to wait in all. A route
+// that asks for retries has them of any method, and after its own limit on one try.
 func (x *exchange) mayRetry(err error, try int) bool {
-	if try >= x.proxy.limits.Retries || x.upload.consumed() ||
-		x.ctx.Err() != nil || x.tryCtx != nil && x.tryCtx.Err() != nil {
+	if try >= x.retries() || x.upload.consumed() || x.ctx.Err() != nil {
 		return false
 	}
-	if err == errBusy {
+	if x.tryCtx != nil && x.tryCtx.Err() != nil {
+		return x.rule.Retry != nil
+	}
+	if err == errBusy || err == errRefused {
 		return true
 	}
 	var e *upstream.Error
@@ -44,7 +97,7 @@ func (x *exchange) mayRetry(err error, try int) bool {
 	if e.Op == upstream.OpDial {
 		return true
 	}
-	return e.BeforeFirstByte && !e.Timeout && (x.pool.Inference || idempotent(x.r.Method))
+	return e.BeforeFirstByte && !e.Timeout && (x.rule.Retry != nil || x.pool.Inference || idempotent(x.r.Method))
 }
 
 // idempotent methods may be repeated (RFC 9110 §9.2.2).
@@ -69,10 +122,18 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
+	case x.consultation != nil || x.pool != nil && x.pool.Picker != nil:
+		if no := x.blameExternal(err); no != nil {
+			return no
+		}
+	}
+	switch {
 	case context.Cause(x.ctx) == errRequestTimeout:
 		return refuse(llm.GatewayTimeout("The answer took longer than the route's request timeout allows."), llm.ReasonRequestTimeout)
 	case x.tryCtx != nil && context.Cause(x.tryCtx) == errAttemptTimeout:
 		return refuse(llm.GatewayTimeout("The engine's answer took longer than the route's backend timeout allows."), llm.ReasonUpstreamTimeout)
+	case err == errRefused:
+		return refuse(llm.BadGateway("The engine kept answering with an error."), llm.ReasonUpstreamError)
 	case err == errBusy:
 		return refuseBriefly(llm.Unavailable("The engine is overloaded or going down."), llm.ReasonUpstreamError)
 	}

@@ -14,8 +14,9 @@ func (x *exchange) compose() {
 	x.composeHeader()
 	x.out.Method = x.r.Method
 	x.out.Header = x.header
-	x.out.Host = x.host()
-	x.out.Target = x.target()
+	levels := [...]*routing.Filters{&x.rule.Filters, &x.visit.Backend.Filters}
+	x.out.Host = x.host(levels[:])
+	x.out.Target = x.target(levels[:])
 	x.out.FirstByteTimeout = max(x.proxy.timeouts.FirstByte, 0)
 	x.out.IdleTimeout = max(x.proxy.timeouts.StreamIdle, 0)
 	x.out.Informational = nil
@@ -44,9 +45,10 @@ func (x *exchange) composeBody() {
 }
 
 // host is the Host that engines see: the client's, unless a filter says another.
-func (x *exchange) host() string {
+// Of levels the last that has something to say counts.
+func (x *exchange) host(levels []*routing.Filters) string {
 	host := x.r.Host
-	for _, f := range [...]*routing.Filters{&x.rule.Filters, &x.visit.Backend.Filters} {
+	for _, f := range levels {
 		if f.Rewrite != nil && f.Rewrite.Hostname != "" {
 			host = f.Rewrite.Hostname
 		}
@@ -61,10 +63,10 @@ func (x *exchange) host() string {
 
 // target is the path and query that engines see, byte for byte as the client sent
 // them where no filter rewrites the path.
-func (x *exchange) target() string {
+func (x *exchange) target(levels []*routing.Filters) string {
 	u := x.r.URL
 	change := routing.PathChange{}
-	for _, f := range [...]*routing.Filters{&x.rule.Filters, &x.visit.Backend.Filters} {
+	for _, f := range levels {
 		if f.Rewrite != nil && f.Rewrite.Path.Type != routing.KeepPath {
 			change = f.Rewrite.Path
 		}

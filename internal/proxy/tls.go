@@ -27,7 +27,32 @@ func (p *Proxy) tlsConfig(port uint16) *tls.Config {
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return p.certificate(port, hello)
 		},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return p.checkingConfig(port, hello), nil
+		},
 	}
+}
+
+// checkingConfig is for connections to a listener that asks for client
+// certificates; nil for all others, which is tlsConfig's. A session is not resumed
+// there: each one begins with a check.
+func (p *Proxy) checkingConfig(port uint16, hello *tls.ClientHelloInfo) *tls.Config {
+	snapshot := p.snapshot.Load()
+	if snapshot == nil {
+		return nil
+	}
+	listener := snapshot.Listener(port, hello.ServerName)
+	if listener == nil || listener.Clients == nil {
+		return nil
+	}
+	config := p.tlsConfig(port)
+	config.GetConfigForClient = nil
+	config.SessionTicketsDisabled = true
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, listener.Clients.Roots
+	if listener.Clients.Optional {
+		config.ClientAuth = tls.RequestClientCert
+	}
+	return config
 }
 
 // certificate chooses, among those of the listener that the client asks for, the

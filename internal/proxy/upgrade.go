@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -30,8 +31,7 @@ func (x *exchange) asksForUpgrade() bool {
 // active; the end of the request's context cuts it.
 func (x *exchange) join() *refusal {
 	o := &x.visit.Outcome
-	engine, fromEngine, err := x.reply.plain.Hijack()
-	x.reply.plain = nil
+	engine, fromEngine, err := x.reply.hijack()
 	if err != nil {
 		return x.blame(err)
 	}
@@ -63,6 +63,22 @@ func (x *exchange) join() *refusal {
 	return nil
 }
 
+// hijack takes the connection to the engine over.
+func (a *reply) hijack() (engine io.ReadWriteCloser, from io.Reader, err error) {
+	if a.plain != nil {
+		plain := a.plain
+		a.plain = nil
+		return plain.Hijack()
+	}
+	engine, ok := a.h2.Body.(io.ReadWriteCloser)
+	if !ok {
+		return nil, nil, errors.New("the engine's connection cannot switch protocols")
+	}
+	a.h2.loan.recall()
+	a.h2 = nil
+	return engine, engine, nil
+}
+
 // unread returns what is left in r followed by what c brings.
 func unread(r *bufio.Reader, c net.Conn) io.Reader {
 	n := r.Buffered()
@@ -89,7 +105,7 @@ func (x *exchange) switchingHead() []byte {
 
 // carry copies in both directions until either ends, then closes both connections:
 // WebSocket has its own way to close in order, so a bare end means that it is over.
-func carry(client net.Conn, fromClient io.Reader, engine net.Conn, fromEngine io.Reader) (in, out int64) {
+func carry(client net.Conn, fromClient io.Reader, engine io.ReadWriteCloser, fromEngine io.Reader) (in, out int64) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		in, _ = io.Copy(engine, fromClient)

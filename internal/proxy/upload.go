@@ -11,7 +11,8 @@ import (
 // goroutine reads it than the exchange's, perhaps after the exchange is over.
 type upload struct {
 	body  io.Reader
-	limit int64 // in bytes; 0: none
+	limit int64       // in bytes; 0: none
+	copy  *mirrorBody // keeps what is read for mirrors; nil: there is none
 
 	read  atomic.Int64 // bytes so far
 	begun atomic.Bool  // Read was called: the body cannot be sent to anyone else
@@ -25,6 +26,9 @@ func (x *exchange) streamBody() *refusal {
 	r := x.r
 	if !hasBody(r) {
 		return nil
+	}
+	if x.rule.Picked() {
+		return x.hold() // an external picker sees all of it before it is sent
 	}
 	limit := x.visit.Listener.MaxBodyBytes
 	if limit > 0 && r.ContentLength > limit {
@@ -76,6 +80,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.body.Read(p)
 	if total := u.read.Add(int64(n)); u.limit > 0 && total > u.limit {
 		err = errTooLarge
+	}
+	if u.copy != nil {
+		u.copy.add(p[:n])
 	}
 	switch {
 	case err == io.EOF:

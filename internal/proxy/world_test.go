@@ -200,12 +200,12 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// inOrder picks the first endpoint that has not been tried.
+// inOrder picks the first endpoint that has not been tried, or the one chosen.
 type inOrder struct{}
 
 func (inOrder) Pick(_ context.Context, call *scheduling.Call, pool *routing.Pool) (scheduling.Decision, error) {
 	for _, e := range pool.Endpoints {
-		if !slices.Contains(call.Tried, e.Address) {
+		if !slices.Contains(call.Tried, e.Address) && (call.Chosen == "" || call.Chosen == e.Address) {
 			return scheduling.Decision{Endpoint: e}, nil
 		}
 	}

@@ -8,7 +8,8 @@ import (
 // Protocol is how a pool's endpoints are spoken to.
 type Protocol int
 
-// The protocols of appProtocol.
+// The protocols of appProtocol. With TLS a pool of HTTP1 may be spoken to over
+// HTTP/2 as well, if its endpoint offers that, and one of H2C is over HTTP/2 alone.
 const (
 	HTTP1 Protocol = iota
 	H2C
@@ -23,6 +24,7 @@ type Pool struct {
 	// Inference pools speak OpenAI's API: the model in the body counts.
 	Inference bool
 	Protocol  Protocol
+	TLS       *BackendTLS // nil: clear text
 	// Endpoints that may take new requests, by ascending Address.
 	Endpoints []Endpoint
 	// Rules by the model name that clients ask for.
@@ -35,10 +37,26 @@ type Pool struct {
 	ModelsKnown bool
 	// Objectives are the priorities requests may choose by name.
 	Objectives map[string]int
-	// ExternalPicker names the endpoint picker Service that should choose
-	// endpoints, "" for the in-process picker.
-	ExternalPicker string
+	// Picker is who chooses among Endpoints; nil: the in-process picker.
+	Picker *ExternalPicker
 }
+
+// ExternalPicker is a Service that speaks the endpoint picker protocol (Gateway
+// API Inference Extension, proposal 004).
+type ExternalPicker struct {
+	Service string // namespace/name:port
+	// Endpoints of the Service's port that are ready (host:port), ascending.
+	Endpoints []string
+	// FailOpen says that without the picker's choice the in-process picker chooses
+	// (failureMode); otherwise the request fails.
+	FailOpen bool
+	// Plaintext says that it speaks HTTP/2 in clear text. Over TLS its certificate
+	// is not verified (docs/decisions/0007).
+	Plaintext bool
+}
+
+// Plain reports that the pool is spoken to over HTTP/1.1 in clear text.
+func (p *Pool) Plain() bool { return p.Protocol == HTTP1 && p.TLS == nil }
 
 // Endpoint is one address of one model server.
 type Endpoint struct {
@@ -110,6 +128,8 @@ func (p *Pool) Serves(model string) Serving {
 		return ServesYes
 	case model != "" && p.reports(model):
 		return ServesYes
+	case p.Picker != nil:
+		return ServesMaybe // it may know other names than its endpoints do
 	case p.ModelsKnown:
 		return ServesNot
 	}

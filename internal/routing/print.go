@@ -15,8 +15,8 @@ func (s *Snapshot) String() string {
 	var b strings.Builder
 	for _, p := range s.Ports {
 		for _, l := range p.Listeners {
-			fmt.Fprintf(&b, "listener %s/%s port %d%s%s%s\n", l.Gateway, l.Name, p.Number,
-				flag(p.TLS, " tls"), field(" host ", l.Hostname), limit(l.MaxBodyBytes))
+			fmt.Fprintf(&b, "listener %s/%s port %d%s%s%s%s\n", l.Gateway, l.Name, p.Number,
+				flag(p.TLS, " tls"), field(" host ", l.Hostname), limit(l.MaxBodyBytes), l.certificateWords())
 			l.print(&b)
 		}
 	}
@@ -88,6 +88,9 @@ func (r *Rule) String() string {
 	if r.Timeouts.BackendRequest > 0 {
 		parts = append(parts, "backend-timeout "+r.Timeouts.BackendRequest.String())
 	}
+	if r.Retry != nil {
+		parts = append(parts, r.Retry.String())
+	}
 	for i := range r.Backends {
 		parts = append(parts, r.Backends[i].String())
 	}
@@ -95,6 +98,20 @@ func (r *Rule) String() string {
 		parts = append(parts, "500 (no backends)")
 	}
 	return strings.Join(append(parts, r.exclusions()...), " ")
+}
+
+// String prints the retry as "retry(codes=500,503 attempts=2 backoff=100ms)".
+func (r *Retry) String() string {
+	codes := make([]string, len(r.Codes))
+	for i, c := range r.Codes {
+		codes[i] = fmt.Sprint(c)
+	}
+	backoff := ""
+	if r.Backoff > 0 {
+		backoff = r.Backoff.String()
+	}
+	return "retry(" + strings.TrimSpace(field(" codes=", strings.Join(codes, ","))+
+		number(" attempts=", int64(r.Attempts))+field(" backoff=", backoff)) + ")"
 }
 
 // exclusions prints which models never go to which pools, as "[a,b not to p]".
@@ -148,6 +165,12 @@ func (f *Filters) words() []string {
 	if r := f.Rewrite; r != nil {
 		w = append(w, "rewrite("+strings.TrimSpace(field(" host=", r.Hostname)+r.Path.String())+")")
 	}
+	if f.CORS != nil {
+		w = append(w, f.CORS.String())
+	}
+	for _, m := range f.Mirrors {
+		w = append(w, m.String())
+	}
 	return w
 }
 
@@ -177,9 +200,30 @@ func (c PathChange) String() string {
 	return ""
 }
 
+// certificateWords prints which certificates other than the listener's own count.
+func (l *Listener) certificateWords() string {
+	s := ""
+	if c := l.Clients; c != nil {
+		s = " client-certificates" + flag(c.Optional, " optional")
+	}
+	if i := l.Identity; i != nil {
+		s += " identity" + flag(i.Failure != "", " missing")
+	}
+	return s
+}
+
+// words prints how an endpoint is to prove who it is.
+func (t *BackendTLS) words() string {
+	if t == nil {
+		return ""
+	}
+	names := slices.Concat(t.Names, t.URIs)
+	return " tls " + t.ServerName + flag(len(names) > 0, " as "+strings.Join(names, ",")) + flag(t.Roots == nil, " by system authorities")
+}
+
 func (p *Pool) print(b *strings.Builder) {
-	fmt.Fprintf(b, "pool %s%s%s endpoints %s%s\n", p.ID, flag(p.Protocol == H2C, " h2c"),
-		field(" picker ", p.ExternalPicker), p.addresses(), field(" models ", strings.Join(p.Models, ",")))
+	fmt.Fprintf(b, "pool %s%s%s%s endpoints %s%s\n", p.ID, flag(p.Protocol == H2C, " h2c"), p.TLS.words(),
+		p.Picker, p.addresses(), field(" models ", strings.Join(p.Models, ",")))
 	for _, name := range slices.Sorted(maps.Keys(p.Rules)) {
 		fmt.Fprintf(b, "  model %s -> %s\n", name, p.Rules[name])
 	}
@@ -188,15 +232,27 @@ func (p *Pool) print(b *strings.Builder) {
 	}
 }
 
-func (p *Pool) addresses() string {
-	if len(p.Endpoints) == 0 {
-		return "none"
+// String prints the picker with a leading space, or nothing for nil.
+func (e *ExternalPicker) String() string {
+	if e == nil {
+		return ""
 	}
+	return " picker " + e.Service + flag(e.Plaintext, " plaintext") + flag(e.FailOpen, " fail-open") + " at " + addressList(e.Endpoints)
+}
+
+func (p *Pool) addresses() string {
 	out := make([]string, len(p.Endpoints))
 	for i, e := range p.Endpoints {
 		out[i] = e.Address
 	}
-	return strings.Join(out, ",")
+	return addressList(out)
+}
+
+func addressList(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ",")
 }
 
 // String prints the rule's targets with their weights.

@@ -41,7 +41,7 @@ func everything() *Snapshot {
 	a.Endpoints = []Endpoint{{Address: "10.0.0.1:8000"}, {Address: "10.0.0.2:8000"}}
 	a.Rules["alias"] = NewModelRule("InferenceModel n/m", "alias", []Target{{"lora", 9}, {"base", 1}}, false, 1)
 	b.Generic = NewModelRule("InferenceModelRewrite n/w", "*", []Target{{"base", 1}}, true, -1)
-	b.Protocol, b.ExternalPicker = H2C, "n/epp:9002"
+	b.Protocol, b.Picker = H2C, &ExternalPicker{Service: "n/epp:9002", Endpoints: []string{"10.0.0.9:9002", "10.0.0.10:9002"}, FailOpen: true, Plaintext: true}
 	canary := &Rule{ID: "n/chat/0", Timeouts: Timeouts{Request: time.Hour, BackendRequest: time.Second}, Backends: []Backend{
 		{Ref: "InferencePool n/a", Weight: 90, Pool: a},
 		{Ref: "InferencePool n/b", Weight: 10, Pool: b, Filters: Filters{RequestHeaders: &HeaderChange{Set: []HeaderField{{"X-Version", "b"}}}}},

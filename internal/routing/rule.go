@@ -16,11 +16,14 @@ type Rule struct {
 	// Backends in the order of the route; nil answers 500.
 	Backends []Backend
 	Timeouts Timeouts
+	// Retry says when another try is worth it; nil leaves that to the gateway.
+	Retry *Retry
 	// Failure, when not empty, says why the rule as a whole cannot be served:
 	// every request that matches it gets 500 (a filter we cannot honour must
 	// never be skipped, Gateway API).
 	Failure string
 
+	picked  bool
 	all     *Split
 	byModel map[string]*Split
 	unknown *Split
@@ -48,6 +51,20 @@ type Timeouts struct {
 	BackendRequest time.Duration
 }
 
+// Retry is what a rule says of further tries.
+type Retry struct {
+	Codes    []int // statuses of answers that are not taken, ascending
+	Attempts int   // tries after the first; 0: as many as the gateway's default
+	// Backoff is the least time between two tries; 0: the gateway's default.
+	Backoff time.Duration
+}
+
+// Refuses reports whether an answer of this status is not to be taken.
+func (r *Retry) Refuses(status int) bool {
+	_, found := slices.BinarySearch(r.Codes, status)
+	return found
+}
+
 // Filters are the changes a rule or backend makes to requests and answers. The
 // zero value changes nothing.
 type Filters struct {
@@ -55,6 +72,9 @@ type Filters struct {
 	ResponseHeaders *HeaderChange
 	Redirect        *Redirect
 	Rewrite         *Rewrite
+	CORS            *CORS
+	// Mirrors are where copies of the requests go.
+	Mirrors []*Mirror
 }
 
 // HeaderChange edits a header: set, then add, then remove. Names are canonical.
@@ -151,6 +171,7 @@ func (r *Rule) Seal() {
 	for i := range r.Backends {
 		if p := r.Backends[i].Pool; p != nil {
 			p.eachName(func(name string) { names[name] = struct{}{} })
+			r.picked = r.picked || p.Picker != nil
 		}
 	}
 	r.byModel = make(map[string]*Split, len(names))
@@ -158,6 +179,7 @@ func (r *Rule) Seal() {
 		r.byModel[name] = r.splitFor(name)
 	}
 	r.unknown = r.splitFor("")
+	r.sealMirrors()
 }
 
 // splitFor is the split for one name. A pool that was told of its models and not
@@ -235,6 +257,10 @@ func (r *Rule) Inference() bool {
 	return false
 }
 
+// Picked reports whether some backend is a pool with an external picker, which is
+// shown the whole request before it is sent.
+func (r *Rule) Picked() bool { return r.picked }
+
 // Excluded returns the weighted pools that model is never sent to because they
 // are known not to serve it, in the rule's order.
 func (r *Rule) Excluded(model string) []*Pool {
@@ -259,4 +285,9 @@ func (r *Rule) eachSplit(f func(*Split)) {
 			f(s)
 		}
 	}
+	r.EachMirror(func(m *Mirror) {
+		if m.split != nil {
+			f(m.split)
+		}
+	})
 }

@@ -29,6 +29,10 @@ type Listener struct {
 	Hostname string // "", "example.com" or "*.example.com", lower case
 	// Certificates of an HTTPS listener, chosen by SNI; empty otherwise.
 	Certificates []tls.Certificate
+	// Clients says what clients' certificates must be; nil: none is asked for.
+	Clients *ClientCheck
+	// Identity is shown to endpoints over TLS; nil: nothing is.
+	Identity *Identity
 	// MaxBodyBytes is the largest request body that is buffered; 0 means the
 	// gateway's default. MaxBodySource says, for the client, who set it.
 	MaxBodyBytes  int64

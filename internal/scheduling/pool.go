@@ -167,7 +167,8 @@ func (p *pool) estimate(call *Call) {
 	_, p.demand.Adapter = p.adapters[call.Model]
 }
 
-// describe fills candidates with the endpoints that the call has not tried.
+// describe fills candidates with the endpoints that the call has not tried: all of
+// them, or the one that was chosen for it.
 func (p *pool) describe(call *Call, as *routing.Pool) {
 	d := &p.demand
 	oldest := call.At.Add(-p.options.StaleAfter)
@@ -175,6 +176,9 @@ func (p *pool) describe(call *Call, as *routing.Pool) {
 	p.candidates = p.candidates[:0]
 	for i, e := range p.order {
 		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) {
+			continue
+		}
+		if call.Chosen != "" && call.Chosen != e.address {
 			continue
 		}
 		p.candidates = append(p.candidates, Candidate{Endpoint: &as.Endpoints[i]})

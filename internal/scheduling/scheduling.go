@@ -20,6 +20,9 @@ type Call struct {
 	// Tried are the addresses that already failed this call; they are not
 	// chosen again.
 	Tried []string
+	// Chosen is the address that an external picker chose: it is booked without
+	// deciding. Empty: the profile decides.
+	Chosen string
 	// At is the instant of the decision.
 	At time.Time
 	// Explain asks for Decision.Candidates, which costs allocations.

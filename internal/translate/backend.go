@@ -12,16 +12,8 @@ import (
 func (b *build) backend(r *rule, i int) routing.Backend {
 	spec := &r.spec.BackendRefs[i]
 	field := fmt.Sprintf("%s.backendRefs[%d]", r.field, i)
-	to := ObjectRef{Group: value(spec.Group, ""), Kind: value(spec.Kind, kindService),
-		Namespace: value(spec.Namespace, r.route.ref.Namespace), Name: string(spec.Name)}
-	out := routing.Backend{Ref: to.String(), Weight: weight(spec.Weight, 1)}
-	port := int32(0)
-	if spec.Port != nil {
-		port = *spec.Port
-	}
-	if to.Group == "" && to.Kind == kindService {
-		out.Ref = fmt.Sprintf("%s:%d", out.Ref, port)
-	}
+	to, port, name := r.reference(&spec.BackendObjectReference)
+	out := routing.Backend{Ref: name, Weight: weight(spec.Weight, 1)}
 	pool, wrong, remedy := b.resolve(r.route, to, port)
 	if wrong.bad() {
 		r.route.unresolved = append(r.route.unresolved, wrong)
@@ -29,9 +21,8 @@ func (b *build) backend(r *rule, i int) routing.Backend {
 		out.Failure = wrong.message
 		return out
 	}
-	if p := b.pools[to]; p != nil && p.picker.bad() {
-		out.Failure = p.picker.message // the pool has reported it
-		return out
+	if out.Failure = b.broken(to, pool); out.Failure != "" {
+		return out // whose fault it is has reported it
 	}
 	filters, f := b.filters(r, spec.Filters, field, true)
 	if f != nil {
@@ -42,6 +33,19 @@ func (b *build) backend(r *rule, i int) routing.Backend {
 	}
 	out.Filters, out.Pool = filters, pool
 	return out
+}
+
+// reference says which object and port of it r refers to, and what to call them.
+func (r *rule) reference(to *gwv1.BackendObjectReference) (ref ObjectRef, port int32, name string) {
+	ref = ObjectRef{Group: value(to.Group, ""), Kind: value(to.Kind, kindService),
+		Namespace: value(to.Namespace, r.route.ref.Namespace), Name: string(to.Name)}
+	if to.Port != nil {
+		port = *to.Port
+	}
+	if ref.Group == "" && ref.Kind == kindService {
+		return ref, port, fmt.Sprintf("%s:%d", ref, port)
+	}
+	return ref, port, ref.String()
 }
 
 // resolve finds the pool a route refers to, or says what is wrong with the
@@ -59,6 +63,9 @@ func (b *build) resolve(r *route, to ObjectRef, port int32) (*routing.Pool, verd
 	}
 	if service {
 		p := b.serviceBackend(to, port)
+		if !p.wrong.bad() {
+			r.services = append(r.services, p.name)
+		}
 		return p.pool, p.wrong, p.remedy
 	}
 	p := b.pools[to]
@@ -73,4 +80,15 @@ func (b *build) resolve(r *route, to ObjectRef, port int32) (*routing.Pool, verd
 	}
 	r.pools = append(r.pools, p)
 	return p.routing, verdict{}, ""
+}
+
+// broken says why a pool that resolves must not be used, "" when it may.
+func (b *build) broken(to ObjectRef, pool *routing.Pool) string {
+	if p := b.pools[to]; p != nil && p.picker.bad() {
+		return p.picker.message
+	}
+	if p := b.services[pool.ID]; p != nil {
+		return p.broken
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"crossfade.dev/internal/routing"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // Build translates in. It reads nothing but its arguments, does not change them
@@ -29,12 +30,17 @@ type build struct {
 	opts Options
 	*index
 
-	gateways []*gateway              // ours, oldest first
-	pools    map[ObjectRef]*pool     // every InferencePool, of both groups
-	services map[string]*servicePool // by routing.Pool.ID, those that routes use
-	routes   []*route                // with a parent of ours, oldest first
-	limits   map[target]*policy      // ClientTrafficPolicies
-	timeouts map[target]*policy      // BackendTrafficPolicies
+	gateways []*gateway // ours, oldest first
+	// classless are the Gateways whose class does not exist on a cluster: perhaps
+	// ours a moment ago.
+	classless []*gwv1.Gateway
+	pools     map[ObjectRef]*pool     // every InferencePool, of both groups
+	services  map[string]*servicePool // by routing.Pool.ID, those that routes use
+	routes    []*route                // with a parent of ours, oldest first
+	limits    map[target]*policy      // ClientTrafficPolicies
+	timeouts  map[target]*policy      // BackendTrafficPolicies
+	named     []named                 // InferenceModels and their like
+	tls       *tlsPolicies
 
 	statuses []Status
 	problems []Problem
@@ -45,14 +51,17 @@ func (b *build) report(s Severity, ref ObjectRef, field, message, remedy string)
 	b.problems = append(b.problems, Problem{Severity: s, Ref: ref, Field: field, Message: message, Remedy: remedy})
 }
 
-// everyClassIsOurs says that no other controller shares the objects, so that
-// whatever nobody serves is worth a word.
+// everyClassIsOurs says that no other controller shares the objects, or that
+// which Gateway is served was decided before.
 func (b *build) everyClassIsOurs() bool { return len(b.opts.Controllers) == 0 }
+
+// alone says that whatever nobody serves is worth a word, for nobody else will.
+func (b *build) alone() bool { return b.everyClassIsOurs() && b.opts.Only.Name == "" }
 
 func (b *build) result() *Result {
 	slices.SortStableFunc(b.statuses, func(x, y Status) int { return CompareRefs(x.Ref, y.Ref) })
 	slices.SortStableFunc(b.problems, compareProblems)
-	return &Result{Snapshot: b.snapshot(), Statuses: b.statuses, Problems: slices.Compact(b.problems)}
+	return &Result{Snapshot: b.snapshot(), Statuses: b.statuses, Problems: slices.Compact(b.problems), DataPlanes: b.dataPlanes()}
 }
 
 func compareProblems(a, b Problem) int {
@@ -95,7 +104,7 @@ func (b *build) snapshot() *routing.Snapshot {
 	s := &routing.Snapshot{Pools: map[string]*routing.Pool{}}
 	ports := map[uint16]*routing.Port{}
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if !l.programmed {
 				continue
 			}
@@ -120,9 +129,5 @@ func (b *build) snapshot() *routing.Snapshot {
 }
 
 func addPools(s *routing.Snapshot, r *routing.Rule) {
-	for i := range r.Backends {
-		if p := r.Backends[i].Pool; p != nil {
-			s.Pools[p.ID] = p
-		}
-	}
+	r.EachPool(func(p *routing.Pool) { s.Pools[p.ID] = p })
 }

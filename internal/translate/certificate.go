@@ -12,11 +12,7 @@ import (
 // checkTLS loads the certificates of an HTTPS listener. Those that do not resolve
 // are reported; the listener serves with the others.
 func (b *build) checkTLS(l *listener) {
-	if validatesClients(l) {
-		// Serving without the check that was asked for would let everyone in.
-		b.reject(l, &l.accept, unsupportedValue, "", "client certificates are not validated yet, so the listener stays closed",
-			"remove spec.tls.frontend for this port")
-	}
+	b.checkClients(l)
 	c := l.object.TLS
 	if c == nil {
 		c = &gwv1.ListenerTLSConfig{}
@@ -26,7 +22,7 @@ func (b *build) checkTLS(l *listener) {
 		return
 	}
 	if len(c.Options) > 0 {
-		b.report(Warning, l.gateway.ref, l.field+".tls.options", "TLS options are not honoured", "remove them")
+		b.report(Warning, l.owner(), l.field+".tls.options", "TLS options are not honoured", "remove them")
 	}
 	const reason = string(gwv1.ListenerReasonInvalidCertificateRef)
 	if len(c.CertificateRefs) == 0 {
@@ -34,7 +30,7 @@ func (b *build) checkTLS(l *listener) {
 	}
 	for i := range c.CertificateRefs {
 		field := fmt.Sprintf(".tls.certificateRefs[%d]", i)
-		cert, v, remedy := b.certificate(l.gateway.ref, &c.CertificateRefs[i])
+		cert, v, remedy := b.certificate(l.owner(), &c.CertificateRefs[i])
 		if v.bad() {
 			b.reject(l, &l.resolve, v.reason, field, v.message, remedy)
 			continue
@@ -43,26 +39,11 @@ func (b *build) checkTLS(l *listener) {
 	}
 }
 
-// validatesClients says whether the Gateway asks for client certificates on the
-// listener's port.
-func validatesClients(l *listener) bool {
-	t := l.gateway.object.Spec.TLS
-	if t == nil || t.Frontend == nil {
-		return false
-	}
-	for _, p := range t.Frontend.PerPort {
-		if p.Port == l.object.Port {
-			return p.TLS.Validation != nil
-		}
-	}
-	return t.Frontend.Default.Validation != nil
-}
-
 // certificate loads the certificate of one reference of a Gateway, or says what
 // is wrong with it and what to do.
 func (b *build) certificate(from ObjectRef, r *gwv1.SecretObjectReference) (tls.Certificate, verdict, string) {
 	const reason = string(gwv1.ListenerReasonInvalidCertificateRef)
-	to := ObjectRef{Group: value(r.Group, ""), Kind: value(r.Kind, kindSecret), Namespace: value(r.Namespace, from.Namespace), Name: string(r.Name)}
+	to := certificateRef(from, r)
 	if to.Group != "" || to.Kind != kindSecret {
 		return tls.Certificate{}, verdict{reason, fmt.Sprintf("certificates of kind %s are not supported", to.Kind)}, "name a Secret"
 	}
@@ -79,6 +60,11 @@ func (b *build) certificate(from ObjectRef, r *gwv1.SecretObjectReference) (tls.
 		return tls.Certificate{}, verdict{reason, fmt.Sprintf("%s holds no usable certificate: %v", to, err)}, "put a PEM certificate and its key under tls.crt and tls.key"
 	}
 	return cert, verdict{}, ""
+}
+
+// certificateRef is what a reference of Gateway from names.
+func certificateRef(from ObjectRef, r *gwv1.SecretObjectReference) ObjectRef {
+	return ObjectRef{Group: value(r.Group, ""), Kind: value(r.Kind, kindSecret), Namespace: value(r.Namespace, from.Namespace), Name: string(r.Name)}
 }
 
 // secretValue returns a Secret's value; stringData, which an API server would

@@ -33,8 +33,8 @@ func (b *build) findIndistinct(g *gateway) {
 
 func (b *build) conflict(l, other *listener, reason string) {
 	owner := "listener " + other.name
-	if other.gateway != l.gateway {
-		owner += " of " + other.gateway.ref.String()
+	if other.owner() != l.owner() {
+		owner += " of " + other.owner().String()
 	}
 	message := fmt.Sprintf("port %d is already used by %s, with another protocol", l.port, owner)
 	if reason == string(gwv1.ListenerReasonHostnameConflict) {
@@ -52,10 +52,16 @@ type claim struct {
 // refuseConflicts merges the listeners of all Gateways onto the ports of one
 // machine. Unlike within one Gateway the older Gateway keeps what it has: a
 // stranger's new Gateway must not take it down.
+//
+// On a cluster Gateways share nothing, and findIndistinct has said it all.
 func (b *build) refuseConflicts() {
+	if b.opts.Cluster {
+		b.programAll()
+		return
+	}
 	claims := map[uint16]*claim{}
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
 			if l.refused() || g.refused != "" {
 				continue
 			}
@@ -70,6 +76,17 @@ func (b *build) refuseConflicts() {
 				b.conflict(l, other, string(gwv1.ListenerReasonHostnameConflict))
 			} else {
 				c.hosts[l.hostname] = l
+				l.program()
+			}
+		}
+	}
+}
+
+// programAll programs every listener that is not refused.
+func (b *build) programAll() {
+	for _, g := range b.gateways {
+		for _, l := range g.allListeners() {
+			if !l.refused() && g.refused == "" {
 				l.program()
 			}
 		}

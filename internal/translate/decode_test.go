@@ -16,6 +16,7 @@ import (
 
 	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
+	cfv1a1 "crossfade.dev/api/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,10 +52,16 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 		in.GatewayClasses, err = one(in.GatewayClasses, doc)
 	case "Gateway." + gatewayGroup:
 		in.Gateways, err = one(in.Gateways, doc)
+	case "ListenerSet." + gatewayGroup:
+		in.ListenerSets, err = one(in.ListenerSets, doc)
 	case "HTTPRoute." + gatewayGroup:
 		in.HTTPRoutes, err = one(in.HTTPRoutes, doc)
 	case "ReferenceGrant." + gatewayGroup:
 		in.ReferenceGrants, err = one(in.ReferenceGrants, doc)
+	case "BackendTLSPolicy." + gatewayGroup:
+		in.BackendTLSPolicies, err = one(in.BackendTLSPolicies, doc)
+	case "ConfigMap.":
+		in.ConfigMaps, err = one(in.ConfigMaps, doc)
 	case "Namespace.":
 		in.Namespaces, err = one(in.Namespaces, doc)
 	case "Service.":
@@ -67,9 +74,16 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 		in.Pods, err = one(in.Pods, doc)
 	case "Deployment.apps":
 		var list []*appsv1.Deployment
-		if list, err = one(list, doc); err == nil {
+		if list, err = one(list, doc); err != nil {
+			return err
+		}
+		if list[0].Spec.Template.Labels == nil { // a data plane's, shown without its pods
+			in.Deployments = append(in.Deployments, list[0])
+		} else {
 			addPods(in, list[0])
 		}
+	case "GatewayParameters." + cfv1a1.Group:
+		in.GatewayParameters, err = one(in.GatewayParameters, doc)
 	case "InferencePool." + inferenceGroup:
 		in.InferencePools, err = one(in.InferencePools, doc)
 	case "InferencePool." + legacyGroup:
@@ -110,6 +124,9 @@ func one[T any, P object[T]](list []P, doc []byte) ([]P, error) {
 				s.StringData[k] = keyPair()[k]
 			}
 		}
+	}
+	if m, ok := any(o).(*corev1.ConfigMap); ok && m.Data["ca.crt"] == "GENERATED" {
+		m.Data["ca.crt"] = keyPair()["tls.crt"]
 	}
 	for i := range list {
 		if refOf(list[i]) == refOf(o) {

@@ -26,9 +26,9 @@ func (b *build) filters(r *rule, list []gwv1.HTTPRouteFilter, field string, ofBa
 		case gwv1.HTTPRouteFilterURLRewrite:
 			f = urlRewrite(&out, spec.URLRewrite, r, at)
 		case gwv1.HTTPRouteFilterRequestMirror:
-			f = requestMirror(at)
+			f = b.requestMirror(&out, spec.RequestMirror, r, at)
 		case gwv1.HTTPRouteFilterCORS:
-			f = cors(at)
+			f = b.cors(&out, spec.CORS, r, at, ofBackend)
 		case gwv1.HTTPRouteFilterExternalAuth:
 			f = externalAuth(at)
 		case gwv1.HTTPRouteFilterExtensionRef:
@@ -45,16 +45,6 @@ func (b *build) filters(r *rule, list []gwv1.HTTPRouteFilter, field string, ofBa
 			message: "RequestRedirect and URLRewrite exclude each other", remedy: "remove one of them", backend: wholeRule}
 	}
 	return out, nil
-}
-
-// requestMirror is not honoured yet.
-func requestMirror(at string) *fault {
-	return unsupported(at, "RequestMirror is not supported yet", "remove the filter")
-}
-
-// cors is not honoured yet.
-func cors(at string) *fault {
-	return unsupported(at, "CORS is not supported yet", "remove the filter, or answer CORS in the backend")
 }
 
 // externalAuth is not honoured yet.

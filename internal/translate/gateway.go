@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	"crossfade.dev/internal/routing"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -13,6 +15,7 @@ import (
 type class struct {
 	controller string
 	accepted   bool
+	parameters cfv1a1.GatewayParametersSpec
 }
 
 // gateway is a Gateway of ours.
@@ -21,10 +24,16 @@ type gateway struct {
 	ref       ObjectRef
 	class     *class
 	listeners []*listener
+	sets      []*listenerSet // that name it as their parent, oldest first
 	// refused says why the Gateway as a whole is not served, "" when it is.
 	refused, reason string
 	// unbound says which of the addresses it asks for it does not get.
 	unbound string
+	// parameters are those of the Gateway and its class, merged.
+	parameters cfv1a1.GatewayParametersSpec
+	// identity is what its backends are shown, and identityWrong why there is none.
+	identity      *routing.Identity
+	identityWrong verdict
 }
 
 // translateGateways fills b.gateways and decides what their listeners may serve.
@@ -34,8 +43,17 @@ func (b *build) translateGateways() {
 		ref := refTo(gatewayGroup, kindGateway, o)
 		c, known := classes[string(o.Spec.GatewayClassName)]
 		switch {
-		case !known && b.everyClassIsOurs():
+		case b.others(ref):
+			continue
+		case !known && b.opts.Only.Name != "":
+			// A data plane was made for this Gateway; that its class is gone is
+			// no reason to stop serving.
+			c = &class{controller: b.opts.Controller, accepted: true}
+		case !known && b.alone():
 			b.orphan(o, ref)
+			continue
+		case !known:
+			b.classless = append(b.classless, o)
 			continue
 		case c == nil: // another controller's
 			continue
@@ -46,6 +64,11 @@ func (b *build) translateGateways() {
 		b.gateways = append(b.gateways, g)
 	}
 	b.refuseConflicts()
+}
+
+// others says that a Gateway is another data plane's.
+func (b *build) others(ref ObjectRef) bool {
+	return b.opts.Only.Name != "" && (ref.Namespace != b.opts.Only.Namespace || ref.Name != b.opts.Only.Name)
 }
 
 // gatewayClasses returns the GatewayClasses by name, those of other controllers
@@ -64,24 +87,27 @@ func (b *build) gatewayClasses() map[string]*class {
 		if b.opts.Controller != "" {
 			controller = b.opts.Controller
 		}
-		classes[o.Name] = &class{controller: controller, accepted: b.classStatus(o)}
+		c := &class{controller: controller}
+		c.parameters, c.accepted = b.classStatus(o)
+		classes[o.Name] = c
 	}
 	return classes
 }
 
-func (b *build) classStatus(o *gwv1.GatewayClass) bool {
+// classStatus writes the status of a class of ours and returns the parameters it
+// gives its Gateways.
+func (b *build) classStatus(o *gwv1.GatewayClass) (cfv1a1.GatewayParametersSpec, bool) {
 	ref := refTo(gatewayGroup, kindGatewayClass, o)
 	cs := conditions{generation: o.Generation}
-	ok := o.Spec.ParametersRef == nil
-	if ok {
-		cs.yes(accepted, accepted, "")
+	parameters, v, remedy := b.classParameters(o)
+	if v.bad() {
+		cs.no(accepted, string(gwv1.GatewayClassReasonInvalidParameters), v.message)
+		b.report(Error, ref, "spec.parametersRef", v.message, remedy)
 	} else {
-		message := fmt.Sprintf("parameters of kind %s are not supported", o.Spec.ParametersRef.Kind)
-		cs.no(accepted, string(gwv1.GatewayClassReasonInvalidParameters), message)
-		b.report(Error, ref, "spec.parametersRef", message, "remove parametersRef; Crossfade has no class parameters")
+		cs.yes(accepted, accepted, "")
 	}
 	b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
-	return ok
+	return parameters, !v.bad()
 }
 
 // orphan reports a Gateway that no controller will serve.
@@ -106,11 +132,22 @@ func (b *build) checkGateway(g *gateway) {
 	if !g.class.accepted {
 		refuse(invalid, "spec.gatewayClassName", fmt.Sprintf("GatewayClass %s is not accepted", spec.GatewayClassName), "see the problem of the GatewayClass")
 	}
-	if infra := spec.Infrastructure; infra != nil && infra.ParametersRef != nil {
-		refuse(string(gwv1.GatewayReasonInvalidParameters), "spec.infrastructure.parametersRef",
-			fmt.Sprintf("parameters of kind %s are not supported", infra.ParametersRef.Kind), "remove parametersRef")
+	parameters, v, remedy := b.gatewayParameters(g)
+	if v.bad() {
+		refuse(v.reason, "spec.infrastructure.parametersRef", v.message, remedy)
 	}
-	for i, a := range spec.Addresses {
+	g.parameters = parameters
+	b.checkAddresses(g, refuse)
+	b.checkIdentity(g)
+}
+
+// checkAddresses looks at the addresses a Gateway asks for. A data plane serves
+// wherever its Service leads to it.
+func (b *build) checkAddresses(g *gateway, refuse func(reason, field, message, remedy string)) {
+	if b.opts.Only.Name != "" {
+		return
+	}
+	for i, a := range g.object.Spec.Addresses {
 		field := fmt.Sprintf("spec.addresses[%d]", i)
 		kind := gwv1.IPAddressType
 		if a.Type != nil {
@@ -119,20 +156,20 @@ func (b *build) checkGateway(g *gateway) {
 		switch {
 		case kind != gwv1.IPAddressType && kind != gwv1.HostnameAddressType:
 			refuse(string(gwv1.GatewayReasonUnsupportedAddress), field, fmt.Sprintf("address type %s is not supported", kind), "use IPAddress or Hostname, or leave addresses out")
+		case b.opts.Cluster && kind != gwv1.IPAddressType:
+			refuse(string(gwv1.GatewayReasonUnsupportedAddress), field, "only IP addresses can be asked for", "use IPAddress, or leave addresses out")
 		case a.Value != "" && len(b.opts.Addresses) > 0 && !slices.Contains(b.opts.Addresses, a.Value):
 			g.unbound = fmt.Sprintf("address %s is not one of this gateway's", a.Value)
 			b.report(Warning, g.ref, field, g.unbound, "leave addresses out, or start the gateway on that address")
 		}
-	}
-	if tls := spec.TLS; tls != nil && tls.Backend != nil {
-		b.report(Warning, g.ref, "spec.tls.backend", "client certificates for backends are not used", "remove the field")
 	}
 }
 
 // finishGateways writes the statuses of the Gateways, now that routes are attached.
 func (b *build) finishGateways() {
 	for _, g := range b.gateways {
-		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(), Addresses: b.addresses()}
+		at := b.whereabouts(g)
+		s := Status{Ref: g.ref, Generation: g.object.Generation, Conditions: g.conditions(at), Addresses: statusAddresses(at.addresses), AttachedSets: g.attachedSets()}
 		for _, l := range g.listeners {
 			s.Listeners = append(s.Listeners, l.status())
 		}
@@ -140,7 +177,7 @@ func (b *build) finishGateways() {
 	}
 }
 
-func (g *gateway) conditions() []metav1.Condition {
+func (g *gateway) conditions(at whereabouts) []metav1.Condition {
 	cs := conditions{generation: g.object.Generation}
 	var bad []string
 	serving, valid := 0, 0
@@ -171,16 +208,18 @@ func (g *gateway) conditions() []metav1.Condition {
 		cs.no(programmed, string(gwv1.GatewayReasonAddressNotUsable), g.unbound)
 	case serving == 0:
 		cs.no(programmed, invalid, "no listener can be served")
+	case at.pending.bad():
+		cs.no(programmed, at.pending.reason, at.pending.message)
 	default:
 		cs.yes(programmed, programmed, "")
 	}
+	g.tlsConditions(&cs)
 	return cs.list
 }
 
-// addresses are where every Gateway is reached.
-func (b *build) addresses() []gwv1.GatewayStatusAddress {
+func statusAddresses(list []string) []gwv1.GatewayStatusAddress {
 	var out []gwv1.GatewayStatusAddress
-	for _, a := range b.opts.Addresses {
+	for _, a := range list {
 		kind := gwv1.HostnameAddressType
 		if _, err := netip.ParseAddr(a); err == nil {
 			kind = gwv1.IPAddressType

@@ -76,6 +76,8 @@ type settings struct {
 	Controllers   []string            `json:"controllers"`
 	LocalServices *bool               `json:"localServices"` // default true
 	Addresses     []string            `json:"addresses"`
+	Cluster       bool                `json:"cluster"`
+	Only          string              `json:"only"` // namespace/name
 	Models        map[string][]string `json:"models"`
 	Unhonoured    []struct {
 		Kind, Name string
@@ -102,6 +104,8 @@ func load(t testing.TB, a *txtar.Archive) (in *Resources, opts Options, hidden m
 			}
 			hidden = number(in)
 			opts.Controllers, opts.Addresses, in.Models = s.Controllers, s.Addresses, s.Models
+			opts.Cluster = s.Cluster
+			opts.Only.Namespace, opts.Only.Name, _ = strings.Cut(s.Only, "/")
 			if s.LocalServices != nil {
 				opts.LocalServices = *s.LocalServices
 			}
@@ -133,6 +137,14 @@ func wantedPart(r *Result, name string, hidden map[ObjectRef]int64) (string, boo
 			if hidden[p.Ref] == 0 || p.Ref.Kind != kindGateway {
 				fmt.Fprintln(&b, p)
 			}
+		}
+	case "want.dataplanes":
+		for _, d := range r.DataPlanes {
+			text, err := yaml.Marshal(d)
+			if err != nil {
+				panic(err) // plain values
+			}
+			b.Write(text)
 		}
 	default:
 		return "", false

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +20,12 @@ type index struct {
 	service    map[types.NamespacedName]*corev1.Service
 	slices     map[types.NamespacedName][]*discoveryv1.EndpointSlice // by Service
 	secrets    map[types.NamespacedName]*corev1.Secret
+	configMaps map[types.NamespacedName]*corev1.ConfigMap
 	pods       map[podLabel][]*corev1.Pod
 	grants     grants
+	// parameters and deployments are of data planes.
+	parameters  map[types.NamespacedName]*cfv1a1.GatewayParameters
+	deployments map[types.NamespacedName]*appsv1.Deployment
 }
 
 // podLabel is one label of the pods of one namespace.
@@ -31,8 +37,12 @@ func newIndex(in *Resources) *index {
 		service:    byName(in.Services),
 		slices:     map[types.NamespacedName][]*discoveryv1.EndpointSlice{},
 		secrets:    byName(in.Secrets),
+		configMaps: byName(in.ConfigMaps),
 		pods:       map[podLabel][]*corev1.Pod{},
 		grants:     newGrants(in.ReferenceGrants),
+
+		parameters:  byName(in.GatewayParameters),
+		deployments: byName(in.Deployments),
 	}
 	for _, n := range in.Namespaces {
 		if n != nil {

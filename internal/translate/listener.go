@@ -13,6 +13,7 @@ import (
 // listener is one listener of a Gateway of ours.
 type listener struct {
 	gateway  *gateway
+	set      *listenerSet // nil: the Gateway's own
 	object   *gwv1.Listener
 	field    string // spec.listeners[i]
 	name     string
@@ -29,6 +30,7 @@ type listener struct {
 	certificates              []tls.Certificate
 	attached                  int32
 	programmed                bool
+	clients                   *routing.ClientCheck // nil: no client certificate is asked for
 	routing                   *routing.Listener
 }
 
@@ -50,20 +52,25 @@ func (l *listener) message() string {
 
 func (b *build) translateListeners(g *gateway) {
 	for i := range g.object.Spec.Listeners {
-		o := &g.object.Spec.Listeners[i]
-		l := &listener{gateway: g, object: o, field: fmt.Sprintf("spec.listeners[%d]", i), name: string(o.Name)}
-		if o.Hostname != nil {
-			l.hostname = strings.ToLower(string(*o.Hostname))
-		}
-		b.checkProtocol(l)
-		b.checkKinds(l)
-		b.checkNamespaces(l)
-		if l.tls && !l.refused() {
-			b.checkTLS(l)
-		}
-		g.listeners = append(g.listeners, l)
+		g.listeners = append(g.listeners, b.translateListener(g, nil, &g.object.Spec.Listeners[i], i))
 	}
 	b.findIndistinct(g)
+	b.translateSets(g)
+}
+
+// translateListener translates listener i of a Gateway, or of one of its sets.
+func (b *build) translateListener(g *gateway, set *listenerSet, o *gwv1.Listener, i int) *listener {
+	l := &listener{gateway: g, set: set, object: o, field: fmt.Sprintf("spec.listeners[%d]", i), name: string(o.Name)}
+	if o.Hostname != nil {
+		l.hostname = strings.ToLower(string(*o.Hostname))
+	}
+	b.checkProtocol(l)
+	b.checkKinds(l)
+	b.checkNamespaces(l)
+	if l.tls && !l.refused() {
+		b.checkTLS(l)
+	}
+	return l
 }
 
 // reject sets what is wrong unless something already is, and reports it.
@@ -71,7 +78,7 @@ func (b *build) reject(l *listener, v *verdict, reason, field, message, remedy s
 	if !v.bad() {
 		*v = verdict{reason, message}
 	}
-	b.report(Error, l.gateway.ref, l.field+field, message, remedy)
+	b.report(Error, l.owner(), l.field+field, message, remedy)
 }
 
 func (b *build) checkProtocol(l *listener) {
@@ -86,6 +93,10 @@ func (b *build) checkProtocol(l *listener) {
 	if p := l.object.Port; p < 1 || p > 65535 {
 		b.reject(l, &l.accept, string(gwv1.ListenerReasonPortUnavailable), ".port", fmt.Sprintf("port %d does not exist", p), "use 1 to 65535")
 		return
+	}
+	if l.object.Port == DataPlaneAdminPort && b.opts.Cluster {
+		b.reject(l, &l.accept, string(gwv1.ListenerReasonPortUnavailable), ".port",
+			fmt.Sprintf("port %d is the data plane's own, for metrics and health", l.object.Port), "use another port")
 	}
 	l.port = uint16(l.object.Port)
 }
@@ -114,7 +125,7 @@ func (b *build) checkKinds(l *listener) {
 
 // checkNamespaces makes l.admits of allowedRoutes.namespaces.
 func (b *build) checkNamespaces(l *listener) {
-	own := l.gateway.ref.Namespace
+	own := l.owner().Namespace
 	l.admits = func(namespace string) bool { return namespace == own }
 	if l.object.AllowedRoutes == nil || l.object.AllowedRoutes.Namespaces == nil || l.object.AllowedRoutes.Namespaces.From == nil {
 		return
@@ -145,7 +156,7 @@ func (b *build) checkNamespaces(l *listener) {
 func (l *listener) allows(namespace string) bool { return len(l.kinds) > 0 && l.admits(namespace) }
 
 func (l *listener) status() ListenerStatus {
-	cs := conditions{generation: l.gateway.object.Generation}
+	cs := conditions{generation: l.generation()}
 	switch {
 	case l.accept.bad():
 		cs.no(accepted, l.accept.reason, l.accept.message)
@@ -154,9 +165,12 @@ func (l *listener) status() ListenerStatus {
 	default:
 		cs.yes(accepted, accepted, "")
 	}
-	if l.programmed {
+	switch {
+	case l.programmed:
 		cs.yes(programmed, programmed, "")
-	} else {
+	case l.set != nil && l.conflict.bad():
+		cs.no(programmed, l.conflict.reason, l.conflict.message)
+	default:
 		cs.no(programmed, invalid, l.idle())
 	}
 	if l.resolve.bad() {

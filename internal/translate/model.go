@@ -20,10 +20,11 @@ func (b *build) translateModels() {
 	for _, o := range oldestFirst(b.in.InferenceModels) {
 		ref := refTo(legacyGroup, kindInferenceModel, o)
 		cs := conditions{generation: o.Generation}
-		if p := b.poolOf(ref, o.Spec.PoolRef, &cs); p != nil {
+		p := b.poolOf(ref, o.Spec.PoolRef, &cs)
+		if p != nil {
 			b.addModel(p, ref, o, &cs)
 		}
-		b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
+		b.named = append(b.named, named{p, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list}})
 	}
 }
 

@@ -20,7 +20,8 @@ func (b *build) translateObjectives() {
 	for _, o := range oldestFirst(b.in.InferenceObjectives) {
 		ref := refTo(groupOf(o.TypeMeta), kindObjective, o)
 		cs := conditions{generation: o.Generation}
-		if p := b.poolOf(ref, o.Spec.PoolRef, &cs); p != nil {
+		p := b.poolOf(ref, o.Spec.PoolRef, &cs)
+		if p != nil {
 			cs.yes(accepted, accepted, "")
 			name := objective{p.ref, o.Name}
 			other, taken := owner[name]
@@ -35,6 +36,6 @@ func (b *build) translateObjectives() {
 				}
 			}
 		}
-		b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
+		b.named = append(b.named, named{p, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list}})
 	}
 }

@@ -46,8 +46,10 @@ func (b *build) attachPolicies() {
 	for _, o := range oldestFirst(b.in.BackendTrafficPolicies) {
 		b.attachPolicy(backendPolicy(o), b.timeouts, finder)
 	}
+	b.attachBackendTLS()
 	for _, g := range b.gateways {
-		for _, l := range g.listeners {
+		for _, l := range g.allListeners() {
+			l.equip()
 			b.limitBodies(l)
 		}
 	}

@@ -48,7 +48,7 @@ func (b *build) translatePools() {
 		b.addPool(b.newPool(o))
 	}
 	for _, o := range oldestFirst(b.in.LegacyInferencePools) {
-		b.addPool(newLegacyPool(o))
+		b.addPool(b.newLegacyPool(o))
 	}
 	b.translateModels()
 	b.translateRewrites()
@@ -67,48 +67,18 @@ func (b *build) newPool(o *infv1.InferencePool) *pool {
 		p.routing.Protocol = routing.H2C
 	}
 	if o.Spec.EndpointPickerRef != nil {
-		b.resolvePicker(p, o.Spec.EndpointPickerRef)
+		b.resolvePicker(p, o)
 	}
 	return p
 }
 
-func newLegacyPool(o *infv1a2.InferencePool) *pool {
+func (b *build) newLegacyPool(o *infv1a2.InferencePool) *pool {
 	p := &pool{ref: refTo(legacyGroup, kindInferencePool, o), generation: o.Generation, selector: o.Spec.Selector,
 		ports: []int32{o.Spec.TargetPortNumber}, routing: &routing.Pool{}}
-	if e := o.Spec.ExtensionRef; e != nil {
-		p.note = "the built-in picker serves this pool; " + e.Name + " is not called"
+	if o.Spec.ExtensionRef != nil {
+		b.resolveExtension(p, o)
 	}
 	return p
-}
-
-// resolvePicker checks a v1 endpointPickerRef. A missing Service makes the pool
-// unusable (its requests get 5xx, whatever the failureMode). An existing one is
-// named in the pool; until external pickers are called, the built-in one serves.
-func (b *build) resolvePicker(p *pool, r *infv1.EndpointPickerRef) {
-	kind := string(r.Kind)
-	if kind == "" {
-		kind = kindService
-	}
-	to := ObjectRef{Group: value(r.Group, ""), Kind: kind, Namespace: p.ref.Namespace, Name: string(r.Name)}
-	fail := func(message, remedy string) {
-		p.picker = verdict{string(infv1.InferencePoolReasonInvalidExtensionRef), message}
-		b.report(Error, p.ref, "spec.endpointPickerRef", message, remedy)
-	}
-	if to.Group != "" || to.Kind != kindService {
-		fail(fmt.Sprintf("an endpoint picker of kind %s is not supported", to.Kind), "name a Service, or remove endpointPickerRef for the built-in picker")
-		return
-	}
-	port := int32(0)
-	if r.Port != nil {
-		port = int32(r.Port.Number)
-	}
-	if _, _, v, remedy := b.servicePort(to, port); v.bad() {
-		fail("endpoint picker: "+v.message, remedy+", or remove endpointPickerRef for the built-in picker")
-		return
-	}
-	p.routing.ExternalPicker = fmt.Sprintf("%s/%s:%d", to.Namespace, to.Name, port)
-	p.note = "external pickers are not called yet; the built-in picker serves this pool"
-	b.report(Warning, p.ref, "spec.endpointPickerRef", p.note, "remove endpointPickerRef if that is what you want")
 }
 
 // addPool completes p with its endpoints and what they report.
@@ -149,8 +119,22 @@ func (p *pool) used(g *gateway, byAccepted bool) {
 	p.controllers[g.ref] = g.class.controller
 }
 
-// finishPools writes the statuses of the pools, now that routes are attached.
+// named is the status of an object that says something of names in a pool; pool
+// is nil when there is none.
+type named struct {
+	pool   *pool
+	status Status
+}
+
+// finishPools writes the statuses of the pools and of what names things in them,
+// now that routes are attached. On a cluster the pools that no Gateway of ours
+// leads to, and their models, are another controller's to speak of.
 func (b *build) finishPools() {
+	for _, n := range b.named {
+		if n.pool == nil || len(n.pool.parents) > 0 || !b.opts.Cluster {
+			b.statuses = append(b.statuses, n.status)
+		}
+	}
 	for _, p := range b.pools {
 		s := Status{Ref: p.ref, Generation: p.generation}
 		for _, g := range slices.SortedFunc(maps.Keys(p.parents), CompareRefs) {

@@ -17,6 +17,9 @@ func (s Status) String() string {
 		b.WriteString(" (" + s.Ref.Group + ")")
 	}
 	printConditions(&b, s.Conditions)
+	if s.AttachedSets != nil {
+		fmt.Fprintf(&b, "\n  listener sets %d", *s.AttachedSets)
+	}
 	for _, a := range s.Addresses {
 		b.WriteString("\n  address " + a.Value)
 	}

@@ -5,6 +5,7 @@ import (
 
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -29,6 +30,10 @@ const (
 
 func refTo(group, kind string, o metav1.Object) ObjectRef {
 	return ObjectRef{Group: group, Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func nameOfRef(r ObjectRef) types.NamespacedName {
+	return types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
 }
 
 // value returns what p points to, or the default when it points to nothing.

@@ -3,8 +3,11 @@ package translate
 import (
 	egv1a1 "crossfade.dev/api/envoygateway/v1alpha1"
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -19,10 +22,12 @@ const AddressAnnotation = "crossfade.dev/address"
 // Objects are defaulted and have passed their schema; they are shared and must
 // not be changed. Lists are in any order.
 type Resources struct {
-	GatewayClasses  []*gwv1.GatewayClass
-	Gateways        []*gwv1.Gateway
-	HTTPRoutes      []*gwv1.HTTPRoute
-	ReferenceGrants []*gwv1.ReferenceGrant
+	GatewayClasses     []*gwv1.GatewayClass
+	Gateways           []*gwv1.Gateway
+	ListenerSets       []*gwv1.ListenerSet
+	HTTPRoutes         []*gwv1.HTTPRoute
+	ReferenceGrants    []*gwv1.ReferenceGrant
+	BackendTLSPolicies []*gwv1.BackendTLSPolicy
 
 	Namespaces     []*corev1.Namespace // may lack namespaces that objects are in
 	Services       []*corev1.Service
@@ -30,6 +35,7 @@ type Resources struct {
 	Secrets        []*corev1.Secret
 	ConfigMaps     []*corev1.ConfigMap
 	Pods           []*corev1.Pod
+	Deployments    []*appsv1.Deployment // of data planes alone
 
 	InferencePools         []*infv1.InferencePool
 	LegacyInferencePools   []*infv1a2.InferencePool
@@ -39,6 +45,8 @@ type Resources struct {
 
 	ClientTrafficPolicies  []*egv1a1.ClientTrafficPolicy
 	BackendTrafficPolicies []*egv1a1.BackendTrafficPolicy
+
+	GatewayParameters []*cfv1a1.GatewayParameters
 
 	// UnhonouredFields lists, per policy, the fields of its spec that Crossfade
 	// knows nothing of, as paths such as "spec.retry".
@@ -60,6 +68,14 @@ type Options struct {
 	// its endpoints where no EndpointSlice exists, as on a machine without an
 	// EndpointSlice controller.
 	LocalServices bool
-	// Addresses are the addresses every Gateway is reached at, for its status.
+	// Addresses are the addresses every Gateway is reached at, for its status,
+	// where all of them share one machine.
 	Addresses []string
+	// Cluster says that every Gateway has a data plane of its own, described by
+	// Result.DataPlanes: Gateways share no ports, and addresses and readiness
+	// come from the data plane's Service and Deployment.
+	Cluster bool
+	// Only, when not empty, is the one Gateway whose listeners, routes and pools
+	// the snapshot holds: that of a data plane. Statuses cover all.
+	Only types.NamespacedName
 }

@@ -3,9 +3,12 @@ package translate
 import "crossfade.dev/internal/routing"
 
 // Result is all that Build computes: a snapshot that is sealed but not armed, a
-// status for every object that has one, and problems, each in stable order.
+// status for every object that has one, problems, and on a cluster the data plane
+// of every Gateway that is to have one, each in stable order.
 type Result struct {
 	Snapshot *routing.Snapshot
 	Statuses []Status
 	Problems []Problem
+	// DataPlanes is empty unless Options.Cluster is set.
+	DataPlanes []DataPlane
 }

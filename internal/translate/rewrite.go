@@ -25,13 +25,14 @@ func (b *build) translateRewrites() {
 	for _, o := range oldestFirst(b.in.InferenceModelRewrites) {
 		ref := refTo(groupOf(o.TypeMeta), kindRewrite, o)
 		cs := conditions{generation: o.Generation}
-		if p := b.poolOf(ref, rewritePool(o), &cs); p != nil {
+		p := b.poolOf(ref, rewritePool(o), &cs)
+		if p != nil {
 			cs.yes(accepted, accepted, "")
 			for i := range o.Spec.Rules {
 				b.addRewrite(p, rewriteRule{ref, fmt.Sprintf("spec.rules[%d]", i), &o.Spec.Rules[i]})
 			}
 		}
-		b.statuses = append(b.statuses, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list})
+		b.named = append(b.named, named{p, Status{Ref: ref, Generation: o.Generation, Conditions: cs.list}})
 	}
 }
 

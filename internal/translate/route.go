@@ -19,6 +19,7 @@ type route struct {
 	unresolved []verdict
 	notes      []string
 	pools      []*pool
+	services   []servicePortName
 	// used says that some request can follow the route.
 	used bool
 }
@@ -40,6 +41,8 @@ func (b *build) translateRoutes() {
 		}
 		b.statuses = append(b.statuses, s)
 	}
+	b.finishBackendTLS()
+	b.finishSets()
 }
 
 // install puts the route into every listener that takes it, once. A route whose
@@ -63,6 +66,9 @@ func (b *build) install(rt *route) {
 		}
 		for _, pool := range rt.pools {
 			pool.used(p.gateway, !p.refused.bad() && !rt.invalid())
+		}
+		for _, s := range rt.services {
+			b.tls.used(s, p.gateway)
 		}
 	}
 }
@@ -124,7 +130,7 @@ func (rt *route) status(p *parent) ParentStatus {
 	if len(faults) > 0 && !rt.invalid() && !p.refused.bad() {
 		cs.yes(string(gwv1.RouteConditionPartiallyInvalid), unsupportedValue, sentence(faults))
 	}
-	s := ParentStatus{Parent: p.gateway.ref, Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, ""), Conditions: cs.list}
+	s := ParentStatus{Parent: p.ref(), Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, ""), Conditions: cs.list}
 	if p.spec.Port != nil {
 		s.Port = *p.spec.Port
 	}

@@ -56,6 +56,9 @@ func (b *build) translateRule(rt *route, i int) *rule {
 	if f := r.translateTimeouts(); f != nil {
 		b.fail(r, f)
 	}
+	if f := r.translateRetry(); f != nil {
+		b.fail(r, f)
+	}
 	for j := range r.spec.BackendRefs {
 		r.routing.Backends = append(r.routing.Backends, b.backend(r, j))
 	}
@@ -124,9 +127,6 @@ func duration(d gwv1.Duration) (time.Duration, bool) {
 
 // reportUnhonoured warns of fields that a rule can be served without.
 func (b *build) reportUnhonoured(r *rule) {
-	if r.spec.Retry != nil {
-		b.unhonoured(r, ".retry", "retry is not honoured; a request is tried on another endpoint of its pool only when the connection fails before the first byte")
-	}
 	if r.spec.SessionPersistence != nil {
 		b.unhonoured(r, ".sessionPersistence", "sessionPersistence is not honoured; requests of one session may reach different endpoints")
 	}

@@ -52,8 +52,11 @@ func portList(s *corev1.Service) string {
 // servicePool is a Service's port as a pool, or what is wrong with it.
 type servicePool struct {
 	pool   *routing.Pool
+	name   servicePortName
 	wrong  verdict
 	remedy string
+	// broken says why the pool must not be used although it resolves.
+	broken string
 }
 
 // serviceBackend returns the pool behind a Service's port, the same one for every
@@ -70,26 +73,40 @@ func (b *build) serviceBackend(to ObjectRef, port int32) *servicePool {
 	if s, sp, p.wrong, p.remedy = b.servicePort(to, port); p.wrong.bad() {
 		return p
 	}
-	protocol, ok := serviceProtocol(sp)
+	p.name = servicePortName{to.Namespace, to.Name, sp.Name}
+	policy := b.tls.of(p.name)
+	protocol, ok, remedy := serviceProtocol(sp, policy != nil)
 	if !ok {
 		p.wrong = verdict{string(gwv1.RouteReasonUnsupportedProtocol), fmt.Sprintf("%s port %d speaks %s, which is not supported", to, port, *sp.AppProtocol)}
-		p.remedy = "set appProtocol to http, kubernetes.io/h2c or kubernetes.io/ws"
+		p.remedy = remedy
 		return p
 	}
 	p.pool = &routing.Pool{ID: id, Kind: kindService, Name: to.Namespace + "/" + to.Name, Protocol: protocol, Endpoints: b.serviceEndpoints(s, sp)}
+	if policy != nil {
+		if p.pool.TLS = policy.tls; policy.tls == nil {
+			p.broken = policy.ref.String() + ": " + policy.accept.message
+		}
+	}
 	return p
 }
 
 // serviceProtocol maps a port's appProtocol. WebSocket is HTTP/1.1 until it is
-// upgraded; whatever needs TLS to the backend is not supported yet.
-func serviceProtocol(p *corev1.ServicePort) (routing.Protocol, bool) {
+// upgraded. Whether to speak TLS is a BackendTLSPolicy's to say, which also tells
+// whom to trust: without one, a port that needs TLS is of no use.
+func serviceProtocol(p *corev1.ServicePort, tls bool) (_ routing.Protocol, ok bool, remedy string) {
 	switch strings.ToLower(value(p.AppProtocol, "")) {
 	case "", "http", "kubernetes.io/ws":
-		return routing.HTTP1, true
+		return routing.HTTP1, true, ""
+	case "https", "kubernetes.io/wss":
+		return routing.HTTP1, tls, "attach a BackendTLSPolicy to the Service, to say whom to trust"
 	case "kubernetes.io/h2c", "h2c", "http2", "grpc":
-		return routing.H2C, true
+		return routing.H2C, true, ""
 	}
-	return 0, false
+	return 0, false, "set appProtocol to http, https, kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss"
+}
+
+func hasPort(s *corev1.Service, name string) bool {
+	return slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == name })
 }
 
 // serviceEndpoints are the ready endpoints of a Service's port: those of its
@@ -115,9 +132,13 @@ func (b *build) serviceEndpoints(s *corev1.Service, p *corev1.ServicePort) []rou
 }
 
 // addressFamily is the family to use of a Service's slices: a pod of a dual-stack
-// Service is in a slice of each, and is one endpoint.
+// Service is in a slice of each, and is one endpoint. A slice that holds nothing
+// says nothing: one of the other family may.
 func addressFamily(list []*discoveryv1.EndpointSlice) discoveryv1.AddressType {
-	if slices.ContainsFunc(list, func(s *discoveryv1.EndpointSlice) bool { return s.AddressType == discoveryv1.AddressTypeIPv4 }) {
+	used := func(s *discoveryv1.EndpointSlice) bool {
+		return s.AddressType == discoveryv1.AddressTypeIPv4 && len(s.Endpoints) > 0
+	}
+	if slices.ContainsFunc(list, used) {
 		return discoveryv1.AddressTypeIPv4
 	}
 	return discoveryv1.AddressTypeIPv6

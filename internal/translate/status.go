@@ -36,9 +36,11 @@ type Status struct {
 	// Conditions of the object itself (GatewayClass, Gateway, InferenceModel,
 	// InferenceObjective, InferenceModelRewrite).
 	Conditions []metav1.Condition
-	// Listeners and Addresses of a Gateway.
+	// Listeners of a Gateway or ListenerSet, Addresses of a Gateway.
 	Listeners []ListenerStatus
 	Addresses []gwv1.GatewayStatusAddress
+	// AttachedSets is how many ListenerSets a Gateway serves; nil when none wants it.
+	AttachedSets *int32
 	// Parents of an HTTPRoute or InferencePool, ancestors of a policy.
 	Parents []ParentStatus
 }

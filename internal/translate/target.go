@@ -20,6 +20,9 @@ func gatewayTarget(g *gateway) target {
 
 func listenerTarget(l *listener) target {
 	t := gatewayTarget(l.gateway)
+	if l.set != nil {
+		t.kind, t.namespace, t.name = kindListenerSet, l.set.ref.Namespace, l.set.ref.Name
+	}
 	t.section = l.name
 	return t
 }
@@ -82,7 +85,7 @@ func (f *targetFinder) ancestors(t target, self []ParentStatus) (list []ParentSt
 			return nil, false, false
 		}
 		for _, p := range rt.parents {
-			list = append(list, ParentStatus{Parent: p.gateway.ref, Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, "")})
+			list = append(list, ParentStatus{Parent: p.ref(), Controller: p.gateway.class.controller, Section: value(p.spec.SectionName, "")})
 		}
 		return list, true, t.section == "" || hasRule(rt.object, t.section)
 	}

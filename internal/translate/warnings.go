@@ -21,9 +21,12 @@ func (b *build) warn() {
 		}
 	}
 	for _, p := range b.pools {
+		if len(p.parents) == 0 && b.opts.Cluster {
+			continue // perhaps another controller's
+		}
 		b.warnOfPods(p)
 		b.warnOfTargets(p)
-		if len(p.parents) == 0 && b.everyClassIsOurs() {
+		if len(p.parents) == 0 && b.alone() {
 			b.report(Warning, p.ref, "", "no HTTPRoute leads to the pool"+unreachable(p), "name it in a backendRef of an HTTPRoute")
 		}
 	}
@@ -34,8 +37,8 @@ func (b *build) warn() {
 		}
 	}
 	for _, g := range b.gateways {
-		programmed := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.programmed })
-		attached := slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.attached > 0 })
+		programmed := slices.ContainsFunc(g.allListeners(), func(l *listener) bool { return l.programmed })
+		attached := slices.ContainsFunc(g.allListeners(), func(l *listener) bool { return l.attached > 0 })
 		if programmed && !attached {
 			b.report(Warning, g.ref, "", "no route is attached, so every request gets 404", "add an HTTPRoute with this Gateway as a parent")
 		}

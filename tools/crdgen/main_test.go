@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +30,45 @@ func TestFilesAreCurrent(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The chart's files are what the generator makes of those in api/crd and of the
+// modules in go.mod.
+func TestChartIsCurrent(t *testing.T) {
+	const chart = "../../deploy/helm/crossfade/crds"
+	out := t.TempDir()
+	if err := install("../../api/crd", out); err != nil {
+		t.Fatal(err)
+	}
+	want, got := tree(t, out), tree(t, chart)
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("%s/%s is out of date: run go generate ./api/crd", chart, name)
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s/%s is nothing the generator makes", chart, name)
+		}
+	}
+}
+
+// tree returns the files below a folder.
+func tree(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files[strings.TrimPrefix(path, folder+"/")] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // A description is prose wherever a schema may have one, and a field where it is

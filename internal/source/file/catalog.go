@@ -3,6 +3,7 @@ package file
 import (
 	"crossfade.dev/api/envoygateway/v1alpha1"
 	"crossfade.dev/api/inference/v1alpha2"
+	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/translate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,8 +26,10 @@ func customKinds() []*kind {
 	return []*kind{
 		custom(clusterWide(newKind(gwv1.GroupName, "GatewayClass", gateway, func(r *res) *[]*gwv1.GatewayClass { return &r.GatewayClasses })), "gatewayclasses"),
 		custom(newKind(gwv1.GroupName, "Gateway", gateway, func(r *res) *[]*gwv1.Gateway { return &r.Gateways }), "gateways"),
+		custom(newKind(gwv1.GroupName, "ListenerSet", []string{"v1"}, func(r *res) *[]*gwv1.ListenerSet { return &r.ListenerSets }), "listenersets"),
 		custom(newKind(gwv1.GroupName, "HTTPRoute", gateway, func(r *res) *[]*gwv1.HTTPRoute { return &r.HTTPRoutes }), "httproutes"),
 		custom(newKind(gwv1.GroupName, "ReferenceGrant", gateway, func(r *res) *[]*gwv1.ReferenceGrant { return &r.ReferenceGrants }), "referencegrants"),
+		custom(newKind(gwv1.GroupName, "BackendTLSPolicy", []string{"v1"}, func(r *res) *[]*gwv1.BackendTLSPolicy { return &r.BackendTLSPolicies }), "backendtlspolicies"),
 
 		custom(newKind(infv1.GroupName, "InferencePool", []string{"v1"}, func(r *res) *[]*infv1.InferencePool { return &r.InferencePools }), "inferencepools"),
 		custom(newKind(v1alpha2.GroupXK8s, "InferencePool", legacy, func(r *res) *[]*v1alpha2.InferencePool { return &r.LegacyInferencePools }), "inferencepools"),
@@ -38,6 +41,8 @@ func customKinds() []*kind {
 
 		foreign(custom(newKind(v1alpha1.Group, "ClientTrafficPolicy", policy, func(r *res) *[]*v1alpha1.ClientTrafficPolicy { return &r.ClientTrafficPolicies }), "clienttrafficpolicies")),
 		foreign(custom(newKind(v1alpha1.Group, "BackendTrafficPolicy", policy, func(r *res) *[]*v1alpha1.BackendTrafficPolicy { return &r.BackendTrafficPolicies }), "backendtrafficpolicies")),
+
+		custom(newKind(cfv1a1.Group, "GatewayParameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }), "gatewayparameters"),
 	}
 }
 

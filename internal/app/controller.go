@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/source"
+	"crossfade.dev/internal/source/kube"
+	"crossfade.dev/internal/translate"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+)
+
+// ControllerConfig is what the controller needs to know before it starts.
+type ControllerConfig struct {
+	// API is the API server, see kube.LoadConfig.
+	API *rest.Config
+	// Controllers are the controllerNames of the GatewayClasses that are ours.
+	Controllers []string
+	// Image of the data planes whose parameters name none.
+	Image string
+	// Admin is the host:port of the admin server.
+	Admin string
+	// Lease is the lock of the leader; without a name no other controller runs.
+	Lease kube.LeaseOptions
+	// Log takes the controller's own log.
+	Log *slog.Logger
+}
+
+func (c ControllerConfig) validate() error {
+	var m mistakes
+	m.unless(c.Image != "", "--image is empty and the image of this pod is not known; name the image of the data planes")
+	m.unless(len(c.Controllers) > 0, "--controller-name is empty; try %s", ControllerName)
+	_, _, err := net.SplitHostPort(c.Admin)
+	m.unless(c.Lease.Name == "" || c.Lease.Namespace != "", "--namespace is empty; name the namespace of the leader's Lease, or set --no-leader-election")
+	m.unless(err == nil, "--admin %q is not host:port; try :19000", c.Admin)
+	return errors.Join(m...)
+}
+
+// Controller writes statuses and events, and makes the data plane of each Gateway.
+// It reads and translates all the time and writes while it leads, so that a
+// follower is ready to.
+type Controller struct {
+	cfg        ControllerConfig
+	source     *kube.Source
+	inputs     inputs
+	statuses   *kube.StatusWriter
+	dataPlanes *kube.DataPlanes
+	events     *kube.Events
+	registry   *prometheus.Registry
+	metrics    *admin.Metrics
+	view       atomic.Pointer[admin.View]
+
+	mu     sync.Mutex
+	faults map[translate.ObjectRef]translate.Problem // of data planes, by Gateway
+}
+
+// NewController builds the controller and starts nothing.
+func NewController(cfg ControllerConfig) (*Controller, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Controller{cfg: cfg, inputs: newInputs(), registry: prometheus.NewRegistry(), faults: map[translate.ObjectRef]translate.Problem{}}
+	c.metrics = admin.NewMetrics(c.registry)
+	c.view.Store(&admin.View{})
+	c.source = kube.New(cfg.API, kube.Options{Logger: cfg.Log, Statuses: true, Controllers: cfg.Controllers})
+	c.statuses = kube.NewStatusWriter(c.source)
+	c.events = kube.NewEvents(c.source)
+	c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Image: cfg.Image, Controller: cfg.Controllers[0], Report: c.report})
+	return c, nil
+}
+
+// Run works until ctx ends. It returns an error when it cannot start.
+func (c *Controller) Run(ctx context.Context) error {
+	listener, err := net.Listen("tcp", c.cfg.Admin)
+	if err != nil {
+		return fmt.Errorf("listen for admin: %w (--admin names another address)", err)
+	}
+	side := admin.Server(admin.Handler(admin.Sources{View: c.view.Load, Ready: c.ready}, c.registry))
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	tasks := newTasks(stop)
+	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
+	tasks.start("configuration", func() error { return c.inputs.follow(work, c.source, c.reconcile) })
+	tasks.start("writing", func() error { return c.lead(work) })
+	<-work.Done()
+	_ = side.Close() // nobody waits for the page of a stopping controller
+	return tasks.wait()
+}
+
+// lead writes while this controller leads, until ctx ends. Losing the lead is an
+// error: whoever starts this process starts it again, as a follower.
+func (c *Controller) lead(ctx context.Context) error {
+	if c.cfg.Lease.Name == "" {
+		c.write(ctx)
+		return nil
+	}
+	return kube.Elect(ctx, c.cfg.API, c.cfg.Lease, c.write)
+}
+
+// write writes what reconcile finds, for as long as this controller leads.
+func (c *Controller) write(ctx context.Context) {
+	c.cfg.Log.Info("leading: writing statuses and data planes")
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	tasks := newTasks(stop)
+	tasks.start("statuses", func() error { return c.statuses.Run(ctx) })
+	tasks.start("data planes", func() error { return c.dataPlanes.Run(ctx) })
+	tasks.start("events", func() error { return c.events.Run(ctx) })
+	if err := tasks.wait(); err != nil {
+		c.cfg.Log.Error("writing stopped", "error", err)
+	}
+}
+
+// reconcile translates one set of inputs and hands over what is to be written.
+func (c *Controller) reconcile(_ context.Context, update source.Update) {
+	started := time.Now()
+	result := translate.Build(update.Resources, translate.Options{
+		Controllers: c.cfg.Controllers, Cluster: true,
+	})
+	c.statuses.Set(result.Statuses)
+	c.dataPlanes.Set(result.DataPlanes)
+	others := c.allFaults(update.Problems)
+	c.events.Set(slices.Concat(result.Problems, others))
+
+	v := newView(result, update.Origins)
+	before := c.view.Load()
+	v.Generation, v.Published = before.Generation+1, time.Now()
+	v.addProblems(others, update.Origins)
+	v.sortProblems()
+	logProblems(c.cfg.Log, before.Problems, v.Problems)
+	c.view.Store(v.View)
+	c.metrics.Published(v.View, time.Since(started))
+}
+
+// report takes what is wrong with the data plane of a Gateway, nil for nothing.
+func (c *Controller) report(gateway translate.ObjectRef, p *translate.Problem) {
+	c.mu.Lock()
+	before, had := c.faults[gateway]
+	if p == nil {
+		delete(c.faults, gateway)
+	} else {
+		c.faults[gateway] = *p
+	}
+	changed := had != (p != nil) || p != nil && before != *p
+	c.mu.Unlock()
+	if changed {
+		c.inputs.ring()
+	}
+}
+
+// allFaults returns problems and those of data planes.
+func (c *Controller) allFaults(problems []translate.Problem) []translate.Problem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.AppendSeq(slices.Clone(problems), maps.Values(c.faults))
+}
+
+func (c *Controller) ready() error {
+	if c.view.Load().Generation == 0 {
+		return errors.New("the API server's objects are not known yet")
+	}
+	return nil
+}

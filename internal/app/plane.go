@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/extproc"
+	"crossfade.dev/internal/modelserver"
+	"crossfade.dev/internal/proxy"
+	"crossfade.dev/internal/routing"
+	"crossfade.dev/internal/scheduling"
+	"crossfade.dev/internal/translate"
+	"crossfade.dev/internal/upstream"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// plane is the serving half of a role: everything between a Snapshot and the
+// wire, and the pages that show it. Its methods are used from one goroutine,
+// but for run and the pages.
+type plane struct {
+	cfg       Config
+	models    *reportedModels
+	scheduler *scheduling.Scheduler
+	poller    *modelserver.Poller
+	client    *upstream.Client
+	pickers   *extproc.Client
+	proxy     *proxy.Proxy
+	listeners *proxy.Listeners
+	registry  *prometheus.Registry
+	metrics   *admin.Metrics
+
+	snapshot *routing.Snapshot // the one served
+	view     atomic.Pointer[admin.View]
+	draining atomic.Bool
+}
+
+// newPlane builds a plane that serves nothing yet. ring is called when the
+// models that endpoints report have changed.
+func newPlane(cfg Config, ring func()) *plane {
+	p := &plane{cfg: cfg, registry: prometheus.NewRegistry()}
+	p.metrics = admin.NewMetrics(p.registry)
+	p.models = &reportedModels{byAddress: map[string][]string{}, changed: ring}
+	p.scheduler = scheduling.New(scheduling.Options{StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval)})
+	p.poller = modelserver.New(modelserver.Options{
+		Interval:  cfg.PollInterval,
+		OnMetrics: p.scheduler.Observe,
+		OnModels:  p.models.set,
+	})
+	p.client = upstream.New(upstream.Options{})
+	p.pickers = extproc.New(extproc.Options{Logger: cfg.Log})
+	p.proxy = proxy.New(proxy.Options{
+		Picker:   p.scheduler,
+		Upstream: p.client,
+		External: consultations(p.pickers),
+		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
+		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
+		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
+		Logger:   cfg.Log,
+	})
+	p.listeners = proxy.NewListeners(p.proxy, proxy.ListenerOptions{Bind: cfg.Bind})
+	p.view.Store(&admin.View{})
+	return p
+}
+
+// run serves, with configuration as the task that publishes snapshots, until ctx
+// ends; then it lets running requests finish for at most Config.Drain. It returns
+// an error when it cannot start, a task fails or requests have to be cut.
+func (p *plane) run(ctx context.Context, configuration func(context.Context) error) error {
+	listener, err := net.Listen("tcp", p.cfg.Admin)
+	if err != nil {
+		return fmt.Errorf("listen for admin: %w (--admin names another address)", err)
+	}
+	side := admin.Server(admin.Handler(p.sources(), p.registry))
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	tasks := newTasks(stop)
+	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
+	tasks.start("model server polling", func() error { return p.poller.Run(work) })
+	tasks.start("configuration", func() error { return configuration(work) })
+
+	select {
+	case <-ctx.Done():
+	case <-work.Done(): // a task failed
+	}
+	p.draining.Store(true)
+	drained := p.drain()
+	stop()
+	p.proxy.Close()
+	p.client.Close()
+	p.pickers.Close()
+	_ = side.Close() // in its last moments the page of a stopping gateway is nobody's loss
+	return errors.Join(tasks.wait(), drained)
+}
+
+// drain stops taking requests and waits for the running ones.
+func (p *plane) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Drain)
+	defer cancel()
+	if cut := p.listeners.Shutdown(ctx); cut > 0 {
+		return fmt.Errorf("%d requests were still running after %s and have been cut (--drain allows more time)", cut, p.cfg.Drain)
+	}
+	return nil
+}
+
+// serve makes s what new requests are routed by, and returns the ports that could
+// not be opened.
+func (p *plane) serve(ctx context.Context, s *routing.Snapshot) []proxy.PortError {
+	s.Arm(p.snapshot, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	p.proxy.Publish(s)
+	p.snapshot = s
+	unbound := p.listeners.Sync(ctx, s.Ports)
+	p.follow(s)
+	return unbound
+}
+
+// follow tells everyone who keeps something per endpoint which ones there are.
+func (p *plane) follow(s *routing.Snapshot) {
+	keep := map[string]bool{}
+	var targets []modelserver.Target
+	for _, pool := range s.Pools {
+		for _, e := range pool.Endpoints {
+			if keep[e.Address] || !pool.Inference {
+				continue
+			}
+			keep[e.Address] = true
+			targets = append(targets, modelserver.Target{Address: e.Address, H2C: pool.Protocol == routing.H2C})
+		}
+	}
+	p.models.retain(keep)
+	p.poller.SetEndpoints(targets)
+	p.scheduler.Retain(s)
+	p.pickers.Retain(s)
+}
+
+// show makes v the view, logs what is new in it and says whether it is the first.
+func (p *plane) show(v view, took time.Duration) (first bool) {
+	v.sortProblems()
+	before := p.view.Load()
+	logProblems(p.cfg.Log, before.Problems, v.Problems)
+	p.view.Store(v.View)
+	p.metrics.Published(v.View, took)
+	return before.Generation == 0
+}
+
+// newView is the view of what was just published; unbound are the ports that
+// could not be opened.
+func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]string, unbound []proxy.PortError) view {
+	failures := map[uint16]error{}
+	for _, e := range unbound {
+		failures[e.Port] = e
+	}
+	v := newView(r, origins)
+	v.Generation = p.view.Load().Generation + 1
+	v.Published = time.Now()
+	for _, port := range r.Snapshot.Ports {
+		v.Listeners = append(v.Listeners, p.newListenerView(port, failures[port.Number]))
+		if err := failures[port.Number]; err != nil {
+			v.Problems = append(v.Problems, unboundProblem(port, err))
+		}
+	}
+	return v
+}
+
+func (p *plane) sources() admin.Sources {
+	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats}
+}
+
+func (p *plane) ready() error {
+	switch {
+	case p.draining.Load():
+		return errors.New("stopping")
+	case p.view.Load().Generation == 0:
+		return errors.New("no configuration served yet")
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,46 @@
+package kube
+
+import (
+	"context"
+	"testing"
+
+	"crossfade.dev/internal/translate"
+)
+
+func TestEventsTellWhatIsNew(t *testing.T) {
+	s := newAPIServer(t)
+	s.apply(t, seed)
+	told := make(chan string, 100)
+	s.stored = func(resource string, o map[string]any) {
+		if resource == "events" {
+			told <- text(o, "reason") + ": " + text(o, "message")
+		}
+	}
+	f := follow(t, s, Options{Statuses: true})
+	f.until("the route", holds("HTTPRoute chat/chat"))
+	e := NewEvents(f.source)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+
+	problem := func(message string) translate.Problem {
+		return translate.Problem{Severity: translate.Error, Ref: routeRef("chat"), Field: "spec.rules[0]", Message: message, Remedy: "do so"}
+	}
+	for _, step := range []struct {
+		problems []translate.Problem
+		want     string
+	}{
+		{[]translate.Problem{problem("one"), {Severity: translate.Error, Ref: routeRef("unknown"), Message: "x"}}, "NotAsAskedFor: spec.rules[0]: one (do so)"},
+		{[]translate.Problem{problem("one"), problem("two")}, "NotAsAskedFor: spec.rules[0]: two (do so)"},
+		{nil, "Solved: nothing is wrong with it any longer"},
+	} {
+		e.Set(step.problems)
+		if got := <-told; got != step.want {
+			t.Errorf("told %q, want %q", got, step.want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
