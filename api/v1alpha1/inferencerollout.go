@@ -1,10 +1,6 @@
 package v1alpha1
 
-import (
-	"encoding/json"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // InferenceRollout shifts traffic from a stable version of a model to a candidate
 // and judges on the way. The objects it works on are never written: the shares in
@@ -237,8 +233,8 @@ type InferenceRolloutStatus struct {
 	Verdicts   []RolloutVerdict   `json:"verdicts,omitempty"`
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	Request    *RolloutRequest    `json:"request,omitempty"`
-	// Machine is the machine's own memory, of no fixed form.
-	Machine json.RawMessage `json:"machine,omitempty"`
+	// Machine is the machine's own memory: JSON of no fixed form, as text.
+	Machine string `json:"machine,omitempty"`
 }
 
 // RolloutShares is the split in force. It names its own versions: while the spec
