@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"crossfade.dev/internal/rollout"
@@ -65,10 +66,13 @@ func follow(p *rollout.Plan, w *world, limit time.Duration) (*rollout.State, tim
 }
 
 // printNulls counts what becomes of rollouts that should all be promoted.
-func printNulls(out io.Writer, runs int, seed uint64) {
+func printNulls(out io.Writer, only string, runs int, seed uint64) {
 	fmt.Fprintf(out, "A/A rollouts, 5, 25 and 50 %% for 20 minutes each, at most 3 hours; %d runs of each kind\n", runs)
 	fmt.Fprintf(out, "%-60s %8s %8s %10s\n", "kind", "aborted", "rate", "promoted")
 	for _, n := range nulls() {
+		if !strings.Contains(n.name, only) {
+			continue
+		}
 		aborted, promoted := countNull(n, runs, seed)
 		fmt.Fprintf(out, "%-60s %8d %7.2f%% %10d\n", n.name, aborted, 100*float64(aborted)/float64(runs), promoted)
 	}
