@@ -3,7 +3,6 @@ package rollout
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"crossfade.dev/internal/rollout/stats"
@@ -176,13 +175,19 @@ func (m *machine) guard() {
 	for i := range m.plan.Analysis.Guardrails {
 		g := &m.plan.Analysis.Guardrails[i]
 		b := m.Books[g.Name]
-		if b == nil || g.DryRun || g.Class == Info || slices.Contains(m.Acknowledged, g.Name) {
+		if b == nil || g.DryRun || g.Class == Info || m.silenced(g) {
 			continue
 		}
 		if done := m.guardOne(g, b); done {
 			return
 		}
 	}
+}
+
+// silenced reports whether a person has resumed over the guardrail. One that aborts
+// is silent only for as long as it could do no more than pause.
+func (m *machine) silenced(g *Guardrail) bool {
+	return m.acknowledged(g.Name) && (g.Class != Hard || g.External || m.fewEndpoints(g))
 }
 
 func (m *machine) guardOne(g *Guardrail, b *Book) bool {

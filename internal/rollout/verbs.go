@@ -96,9 +96,9 @@ func (m *machine) verbResume(r *Request) error {
 	return nil
 }
 
-// resume goes on with the current step. A guardrail that had asked for the pause
-// is not heard again in this attempt, unless it is one that aborts. The step's time
-// begins anew, so that what timed out has another chance.
+// resume goes on with the current step. A guardrail that had asked for the pause is
+// not heard again in this attempt (see silenced). The step's time begins anew, so that
+// what timed out has another chance.
 func (m *machine) resume() {
 	if g := m.Pause.Guardrail; g != "" && m.Pause.Reason != "StableDegraded" && !slices.Contains(m.Acknowledged, g) {
 		m.Acknowledged = append(m.Acknowledged, g)
