@@ -18,6 +18,8 @@ var floors = map[string]int{
 	"api/inference/v1alpha2":    0,
 	"api/v1alpha1":              0,
 	"internal/llm":              0,
+	"internal/rollout/stats":    0,
+	"internal/rollout":          1,
 	"internal/routing":          1,
 	"internal/scheduling":       2,
 	"internal/translate":        2,
@@ -38,10 +40,11 @@ var floors = map[string]int{
 	"tools/crdgen":              0,
 	"bench":                     8,
 	"bench/schedsim":            8,
+	"bench/rolloutsim":          8,
 }
 
 // pure packages know neither Kubernetes nor the network's servers.
-var pure = []string{"internal/llm", "internal/routing", "internal/scheduling"}
+var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
 
 const module = "crossfade.dev"
 

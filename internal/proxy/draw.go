@@ -43,7 +43,8 @@ func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
 		return nil, refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
 	}
 	x.visit.Excluded = split.Total() < all.Total()
-	return &x.rule.Backends[split.Draw()], nil
+	drawn, _ := x.rule.Assign(split.Draw(), model, x.r.Header)
+	return &x.rule.Backends[drawn], nil
 }
 
 // drawTarget finds what the model's name means in the pool. Pools known not to
@@ -61,7 +62,7 @@ func (x *exchange) drawTarget() {
 		if rule := x.pool.Rule(x.request.Model); rule != nil {
 			x.visit.Model = rule
 			x.call.Priority = rule.Priority
-			if target := rule.Draw(); target != "" {
+			if target, _ := rule.DrawFor(x.r.Header); target != "" {
 				x.call.Model = target
 			}
 		}

@@ -77,6 +77,9 @@ type ModelRule struct {
 	// Priority of the requests: above 0 critical, below 0 sheddable.
 	Priority int
 
+	// Assignment, when not nil, decides between two of the targets (a rollout).
+	Assignment *Assignment
+
 	split *Split
 }
 
@@ -174,9 +177,16 @@ func (p *Pool) eachName(f func(string)) {
 
 func (p *Pool) eachSplit(f func(*Split)) {
 	for _, r := range p.Rules {
-		f(r.split)
+		r.eachSplit(f)
 	}
 	if p.Generic != nil {
-		f(p.Generic.split)
+		p.Generic.eachSplit(f)
+	}
+}
+
+func (m *ModelRule) eachSplit(f func(*Split)) {
+	f(m.split)
+	if m.Assignment != nil {
+		f(m.Assignment.random)
 	}
 }

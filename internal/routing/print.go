@@ -94,6 +94,9 @@ func (r *Rule) String() string {
 	for i := range r.Backends {
 		parts = append(parts, r.Backends[i].String())
 	}
+	if r.Assignment != nil {
+		parts = append(parts, "("+r.Assignment.String()+" to "+r.Backends[r.Assignment.Candidate].Ref+")")
+	}
 	if len(r.Backends) == 0 && r.Filters.Redirect == nil && r.Failure == "" {
 		parts = append(parts, "500 (no backends)")
 	}
@@ -260,6 +263,9 @@ func (m *ModelRule) String() string {
 	parts := make([]string, len(m.Targets))
 	for i, t := range m.Targets {
 		parts[i] = fmt.Sprintf("%s*%d", t.Model, t.Weight)
+	}
+	if m.Assignment != nil {
+		parts = append(parts, "("+m.Assignment.String()+" to "+m.Targets[m.Assignment.Candidate].Model+")")
 	}
 	return strings.Join(parts, " ") + flag(m.Restore, " restore") + number(" priority ", int64(m.Priority)) + " (" + m.Ref + ")"
 }

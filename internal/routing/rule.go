@@ -23,7 +23,10 @@ type Rule struct {
 	// never be skipped, Gateway API).
 	Failure string
 
-	picked  bool
+	picked bool
+	// Assignment, when not nil, decides between two of the backends (a rollout).
+	Assignment *Assignment
+
 	all     *Split
 	byModel map[string]*Split
 	unknown *Split
@@ -275,6 +278,9 @@ func (r *Rule) Excluded(model string) []*Pool {
 }
 
 func (r *Rule) eachSplit(f func(*Split)) {
+	if r.Assignment != nil {
+		f(r.Assignment.random)
+	}
 	for _, s := range r.byModel {
 		if s != nil {
 			f(s)

@@ -13,6 +13,7 @@ import (
 // are, give equal results.
 func Build(in *Resources, opts Options) *Result {
 	b := &build{in: in, opts: opts, index: newIndex(in)}
+	b.findRollouts()
 	b.translateGateways()
 	b.translatePools()
 	b.findParents()
@@ -20,6 +21,7 @@ func Build(in *Resources, opts Options) *Result {
 	b.translateRoutes()
 	b.finishPools()
 	b.finishGateways()
+	b.finishRollouts()
 	b.warn()
 	return b.result()
 }
@@ -41,6 +43,7 @@ type build struct {
 	timeouts  map[target]*policy      // BackendTrafficPolicies
 	named     []named                 // InferenceModels and their like
 	tls       *tlsPolicies
+	rollouts  []*rolloutOverlay // oldest first
 
 	statuses []Status
 	problems []Problem
@@ -61,7 +64,7 @@ func (b *build) alone() bool { return b.everyClassIsOurs() && b.opts.Only.Name =
 func (b *build) result() *Result {
 	slices.SortStableFunc(b.statuses, func(x, y Status) int { return CompareRefs(x.Ref, y.Ref) })
 	slices.SortStableFunc(b.problems, compareProblems)
-	return &Result{Snapshot: b.snapshot(), Statuses: b.statuses, Problems: slices.Compact(b.problems), DataPlanes: b.dataPlanes()}
+	return &Result{Snapshot: b.snapshot(), Statuses: b.statuses, Problems: slices.Compact(b.problems), DataPlanes: b.dataPlanes(), Rollouts: b.followable()}
 }
 
 func compareProblems(a, b Problem) int {

@@ -84,6 +84,8 @@ func add(in *Resources, head metav1.TypeMeta, doc []byte) (err error) {
 		}
 	case "GatewayParameters." + cfv1a1.Group:
 		in.GatewayParameters, err = one(in.GatewayParameters, doc)
+	case "InferenceRollout." + cfv1a1.Group:
+		in.InferenceRollouts, err = one(in.InferenceRollouts, doc)
 	case "InferencePool." + inferenceGroup:
 		in.InferencePools, err = one(in.InferencePools, doc)
 	case "InferencePool." + legacyGroup:

@@ -19,7 +19,9 @@
 //     (filter.go, header.go), backends (backend.go, service.go), as far as
 //     ReferenceGrants allow (reference.go). route.go puts the result into the
 //     listeners and writes the statuses.
-//  6. warnings.go looks over the whole for what works but is hardly meant.
+//  6. rollout.go lays the shares of InferenceRollouts over the weights of rules and
+//     of models, and rolloutplan.go makes the plans their machine follows.
+//  7. warnings.go looks over the whole for what works but is hardly meant.
 //
 // # Which object wins
 //

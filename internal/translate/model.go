@@ -56,7 +56,10 @@ func (b *build) modelRule(ref ObjectRef, o *infv1a2.InferenceModel) *routing.Mod
 		targets = []routing.Target{{Model: o.Spec.ModelName, Weight: 1}}
 	}
 	b.shareEqually(ref, "spec.targetModels", targets)
-	return routing.NewModelRule(ref.String(), o.Spec.ModelName, targets, false, priority(o.Spec.Criticality))
+	targets, assignment := b.overlayTargets(ref, o.Spec.ModelName, targets)
+	rule := routing.NewModelRule(ref.String(), o.Spec.ModelName, targets, false, priority(o.Spec.Criticality))
+	rule.Assignment = assignment
+	return rule
 }
 
 // priority maps a criticality; unset is Standard.

@@ -49,6 +49,8 @@ type Resources struct {
 	BackendTrafficPolicies []*egv1a1.BackendTrafficPolicy
 
 	GatewayParameters []*cfv1a1.GatewayParameters
+	// InferenceRollouts with their status: the shares in it are an input.
+	InferenceRollouts []*cfv1a1.InferenceRollout
 
 	// UnhonouredFields lists, per policy, the fields of its spec that Crossfade
 	// knows nothing of, as paths such as "spec.retry".

@@ -11,4 +11,6 @@ type Result struct {
 	Problems []Problem
 	// DataPlanes is empty unless Options.Cluster is set.
 	DataPlanes []DataPlane
+	// Rollouts that the machine may follow, oldest first.
+	Rollouts []Rollout
 }

@@ -69,6 +69,7 @@ func (b *build) translateRule(rt *route, i int) *rule {
 		}
 	}
 	b.reportUnhonoured(r)
+	b.overlayRule(r)
 	r.routing.Seal()
 	return r
 }

@@ -27,7 +27,8 @@ func gatewayAPI() source {
 // bundles are the folders of the chart and the prefixes of the files of api/crd
 // that go there.
 var bundles = map[string][]string{
-	"crossfade":     {"crossfade.dev_"},
+	// Not InferenceRollout: nothing carries it out yet.
+	"crossfade":     {"crossfade.dev_gatewayparameters"},
 	"inference":     {"inference.networking.", "llm-d.ai_"},
 	"envoy-gateway": {"gateway.envoyproxy.io_"},
 }

@@ -1,0 +1,185 @@
+package routing
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+)
+
+func assignment(share uint32, salt string) *Assignment {
+	a := &Assignment{Rollout: "n/r", Share: share, Salt: salt, Stable: 0, Candidate: 1, Keys: []Key{{Header: "X-Session"}, {Consumer: true}}}
+	a.Seal()
+	return a
+}
+
+func session(id string) http.Header { return http.Header{"X-Session": {id}} }
+
+// cohort returns who of the first n sessions is on the candidate.
+func cohort(a *Assignment, n int) map[string]bool {
+	out := map[string]bool{}
+	for i := range n {
+		id := fmt.Sprintf("session-%d", i)
+		if candidate, _ := a.Assign(id); candidate {
+			out[id] = true
+		}
+	}
+	return out
+}
+
+// TestCohorts follows 10,000 sessions over a rollout that is aborted and tried again:
+// nobody leaves the candidate while it grows, the abort moves all, the retry gets a
+// part of the same people back, and each share is met to half a point.
+func TestCohorts(t *testing.T) {
+	const n = 10_000
+	for _, salt := range []string{"a", "b", "3f9c", ""} {
+		last := map[string]bool{}
+		var grown map[string]bool
+		for _, share := range []uint32{100, 500, 2500, 5000, 0, 500} {
+			now := cohort(assignment(share, salt), n)
+			if got, want := float64(len(now))/n, float64(share)/Buckets; math.Abs(got-want) > 0.005+0.01*math.Sqrt(want) {
+				t.Errorf("salt %q, share %v: observed %v", salt, want, got)
+			}
+			if share >= 500 && len(last) > 0 {
+				for id := range last {
+					if !now[id] {
+						t.Fatalf("salt %q: %s left the candidate when its share grew to %d", salt, id, share)
+					}
+				}
+			}
+			if share == 5000 {
+				grown = now
+			}
+			last = now
+		}
+		for id := range last {
+			if !grown[id] {
+				t.Errorf("salt %q: %s is new to the candidate after the retry", salt, id)
+			}
+		}
+	}
+}
+
+// TestSaltsDiffer: the next candidate's first users are others.
+func TestSaltsDiffer(t *testing.T) {
+	a, b := cohort(assignment(1000, "v2"), 10_000), cohort(assignment(1000, "v3"), 10_000)
+	both := 0
+	for id := range a {
+		if b[id] {
+			both++
+		}
+	}
+	if both < 50 || both > 160 {
+		t.Errorf("%d of 10,000 are among the first tenth twice, want about 100", both)
+	}
+}
+
+// TestBucketsAreEven also for keys that differ in little.
+func TestBucketsAreEven(t *testing.T) {
+	a := assignment(0, "salt")
+	var tenths [10]int
+	const n = 50_000
+	for i := range n {
+		tenths[a.bucket(fmt.Sprint(i))/1000]++
+	}
+	for i, got := range tenths {
+		if got < n/10-400 || got > n/10+400 {
+			t.Errorf("tenth %d holds %d of %d keys", i, got, n)
+		}
+	}
+}
+
+func TestPins(t *testing.T) {
+	a := assignment(5000, "x")
+	a.Include = map[string]struct{}{"tester": {}, "torn": {}}
+	a.Exclude = map[string]struct{}{"vip": {}, "torn": {}}
+	for key, want := range map[string]bool{"tester": true, "vip": false, "torn": false} {
+		if got, how := a.Assign(key); got != want || how != Pinned {
+			t.Errorf("%s: candidate %v, how %d", key, got, how)
+		}
+	}
+	a.Share = 0
+	if got, _ := a.Assign("tester"); got {
+		t.Error("a pin keeps traffic on a candidate that was aborted")
+	}
+}
+
+func TestKeyOrder(t *testing.T) {
+	a := assignment(5000, "x")
+	for want, h := range map[string]http.Header{
+		"s":        {"X-Session": {"s"}, "Authorization": {"Bearer b"}},
+		"Bearer b": {"X-Session": {""}, "Authorization": {"Bearer b"}, "X-Api-Key": {"k"}},
+		"k":        {"X-Api-Key": {"k"}},
+		"":         {"Other": {"x"}},
+	} {
+		if got := a.Key(h); got != want {
+			t.Errorf("%v: key %q, want %q", h, got, want)
+		}
+	}
+}
+
+// TestByChance: without a key the share is met exactly, as by weights.
+func TestByChance(t *testing.T) {
+	a := assignment(2500, "x")
+	a.random.sequence = &Sequence{key: 5}
+	n := 0
+	for range 1000 {
+		if candidate, how := a.Assign(""); candidate {
+			n++
+		} else if how != ByChance {
+			t.Fatal("a request without a key is not by chance")
+		}
+	}
+	if n != 250 {
+		t.Errorf("%d of 1000 without a key, want exactly 250", n)
+	}
+}
+
+// TestRuleAssign checks that only the pair's draws are decided by the rollout, that
+// shares reach the backends, and that a candidate without the model is spared.
+func TestRuleAssign(t *testing.T) {
+	rule := &Rule{ID: "n/r/0", Backends: []Backend{
+		{Ref: "a", Weight: 80, Pool: inference("a", []string{"m", "old"})},
+		{Ref: "b", Weight: 0, Pool: inference("b", []string{"m"})},
+		{Ref: "c", Weight: 20, Pool: inference("c", []string{"m", "old"})}}}
+	rule.Assignment = assignment(2500, "x")
+	rule.Seal()
+	s := &Snapshot{Ports: []*Port{{Listeners: []*Listener{{}}}}}
+	s.Ports[0].Listeners[0].AddRoute("", &Route{Rule: rule})
+	s.Arm(nil, rand.New(rand.NewPCG(1, 2)))
+	if rule.Assignment.random.sequence.key == 0 {
+		t.Error("the random part was not armed")
+	}
+	counts := [3]int{}
+	for i := range 10_000 {
+		got, _ := rule.Assign(rule.Split("m").Draw(), "m", session(fmt.Sprint(i)))
+		counts[got]++
+	}
+	if counts[2] != 2000 || counts[1] < 1850 || counts[1] > 2150 {
+		t.Errorf("of 10,000: %v, want about 6000 2000 2000", counts)
+	}
+	for i := range 1000 {
+		if got, _ := rule.Assign(0, "old", session(fmt.Sprint(i))); got != 0 {
+			t.Fatal("a request went to a candidate that does not serve its model")
+		}
+	}
+}
+
+func TestModelRuleDrawFor(t *testing.T) {
+	m := NewModelRule("InferenceModel n/m", "m", []Target{{"one", 1}, {"two", 0}}, false, 0)
+	if got, _ := m.DrawFor(nil); got != "one" {
+		t.Errorf("without a rollout: %s", got)
+	}
+	m.Assignment = assignment(Buckets, "x")
+	if got, how := m.DrawFor(session("s")); got != "two" || how != ByKey {
+		t.Errorf("all to the candidate: %s", got)
+	}
+	m.Assignment = assignment(0, "x")
+	if got, _ := m.DrawFor(session("s")); got != "one" {
+		t.Errorf("none to the candidate: %s", got)
+	}
+	if got, _ := NewModelRule("", "x", nil, false, 0).DrawFor(nil); got != "" {
+		t.Errorf("of nothing: %s", got)
+	}
+}

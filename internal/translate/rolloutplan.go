@@ -1,0 +1,164 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"time"
+
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	"crossfade.dev/internal/rollout"
+	"crossfade.dev/internal/rollout/stats"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// planOf makes the machine's plan of a rollout, complete, and says what is wrong
+// with it.
+func planOf(o *cfv1a1.InferenceRollout) (rollout.Plan, []error) {
+	spec := &o.Spec
+	p := rollout.Plan{
+		Name:     o.Namespace + "/" + o.Name,
+		Target:   targetName(o.Namespace, spec.Target),
+		Stable:   sideName(o.Namespace, spec.Stable),
+		Revision: spec.Candidate.Revision, Candidate: sideName(o.Namespace, spec.Candidate),
+		Attempt: spec.Attempt, Paused: spec.Paused,
+		Capacity:     rollout.Capacity{Off: spec.Capacity.Mode == "Off", MinStablePercent: int(orZero(spec.Capacity.MinStableCapacityPercent))},
+		Abort:        rollout.AbortOptions{Cancel: spec.Abort.InFlight == "Cancel", DrainTimeout: span(spec.Abort.DrainTimeout)},
+		StepDeadline: span(spec.Deadlines.Step), TotalDeadline: span(spec.Deadlines.Total),
+		HistoryLimit: int(orZero(spec.HistoryLimit)),
+	}
+	var errs []error
+	for i := range spec.Steps {
+		steps, err := stepsOf(&spec.Steps[i])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("spec.steps[%d]: %w", i, err))
+		}
+		p.Steps = append(p.Steps, steps...)
+	}
+	p.Analysis = analysisOf(&spec.Analysis)
+	p.Complete()
+	return p, append(errs, p.Check()...)
+}
+
+func orZero(n *int32) int32 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+func span(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return max(d.Duration, 0)
+}
+
+func targetName(namespace string, t cfv1a1.RolloutTarget) string {
+	switch {
+	case t.HTTPRoute != nil:
+		return fmt.Sprintf("HTTPRoute %s/%s[%s]", namespace, t.HTTPRoute.Name, t.HTTPRoute.RuleName)
+	case t.ModelRewrite != nil:
+		return fmt.Sprintf("InferenceModelRewrite %s/%s[%s]", namespace, t.ModelRewrite.Name, t.ModelRewrite.Match)
+	case t.InferenceModel != nil:
+		return fmt.Sprintf("InferenceModel %s/%s", namespace, t.InferenceModel.Name)
+	}
+	return ""
+}
+
+func sideName(namespace string, s cfv1a1.RolloutSide) string {
+	if s.Model != "" {
+		return "model " + s.Model
+	}
+	kind := cmp.Or(s.Kind, kindInferencePool)
+	if group := cmp.Or(s.Group, inferenceGroup); group != inferenceGroup {
+		kind += "." + group
+	}
+	return fmt.Sprintf("%s %s/%s", kind, namespace, s.Name)
+}
+
+// percentage turns per cent into a share; out of bounds stays so, to be refused.
+func percentage(v float64) rollout.Share {
+	if !(v >= -1e6 && v <= 1e6) {
+		return -100
+	}
+	return rollout.Share(math.Round(v * 100))
+}
+
+// stepsOf returns the machine's steps of one of the object's.
+func stepsOf(s *cfv1a1.RolloutStep) ([]rollout.PlanStep, error) {
+	switch {
+	case s.Warmup != nil:
+		return []rollout.PlanStep{{Kind: rollout.Warmup, Requests: int(cmp.Or(s.Warmup.MinRequestsPerEndpoint, 10)), Max: cmp.Or(span(s.Warmup.Timeout), 10*time.Minute)}}, nil
+	case s.Mirror != nil:
+		m := s.Mirror
+		return []rollout.PlanStep{{Kind: rollout.Mirror, Percent: int(m.Percent), Pairs: cmp.Or(m.MinPairs, 300), MaxTokens: int(m.MaxTokens), Max: cmp.Or(span(m.MaxDuration), time.Hour)}}, nil
+	case s.SetShare != nil:
+		return []rollout.PlanStep{{Kind: rollout.SetShare, Share: percentage(s.SetShare.Percent)}}, nil
+	case s.Ramp != nil:
+		return rampOf(s.Ramp)
+	case s.Hold != nil:
+		return []rollout.PlanStep{{Kind: rollout.Hold, Min: span(s.Hold.MinDuration), Max: span(s.Hold.MaxDuration)}}, nil
+	case s.Analyze != nil:
+		least := cmp.Or(span(s.Analyze.MinDuration), 5*time.Minute)
+		return []rollout.PlanStep{{Kind: rollout.Analyze, Min: least, Max: cmp.Or(span(s.Analyze.MaxDuration), max(time.Hour, least))}}, nil
+	case s.Pause != nil:
+		return []rollout.PlanStep{{Kind: rollout.Gate, Min: span(s.Pause.Duration)}}, nil
+	case s.Soak != nil:
+		return []rollout.PlanStep{{Kind: rollout.Soak, Min: max(s.Soak.Duration.Duration, 0)}}, nil
+	}
+	return nil, fmt.Errorf("says nothing; set one of warmup, mirror, setShare, ramp, hold, analyze, pause and soak")
+}
+
+// rampOf expands a ramp, with a hold after its last share too.
+func rampOf(r *cfv1a1.RolloutRamp) ([]rollout.PlanStep, error) {
+	from, to, factor := percentage(r.From), percentage(r.To), r.Factor
+	if factor == 0 {
+		factor = 2
+	}
+	if from <= 0 || to < from || to > rollout.Whole || !(factor >= 1.01 && factor <= 1000) {
+		return nil, fmt.Errorf("a ramp from %v %% to %v %% by a factor of %v goes nowhere; use 0 < from ≤ to ≤ 100 and a factor of 1.01 to 1000", r.From, r.To, r.Factor)
+	}
+	least := cmp.Or(span(r.MinHold), 5*time.Minute)
+	most := cmp.Or(span(r.MaxHold), max(time.Hour, least))
+	return append(rollout.Ramp(from, to, factor, least, most), rollout.PlanStep{Kind: rollout.Hold, Min: least, Max: most}), nil
+}
+
+func analysisOf(a *cfv1a1.RolloutAnalysis) rollout.Analysis {
+	out := rollout.Analysis{
+		Tick: span(a.Tick), Alpha: a.Alpha, Beta: a.Beta, Settle: span(a.Settle),
+		OnInsufficient: rollout.Policy(a.OnInsufficientData),
+		AbortOnStall:   a.OnProviderError.Action == "AbortOnStall", StallTimeout: span(a.OnProviderError.StallTimeout),
+	}
+	for i := range a.Guardrails {
+		out.Guardrails = append(out.Guardrails, guardrailOf(&a.Guardrails[i]))
+	}
+	return out
+}
+
+func guardrailOf(g *cfv1a1.RolloutGuardrail) rollout.Guardrail {
+	out := rollout.Guardrail{Name: g.Name, Class: rollout.Class(g.Class), DryRun: g.DryRun, Quantiles: g.Quantiles,
+		Limit: span(g.SLO), MinSamples: g.MinSamples, MinEndpoints: int(orZero(g.Endpoints))}
+	switch g.Direction {
+	case "Lower":
+		out.Question.Direction = stats.LowerIsWorse
+	case "Both":
+		out.Question.Direction = stats.EitherIsWorse
+	}
+	if c := g.Compare; c != nil {
+		out.Question.HarmMargin, out.Question.PassMargin, out.Question.Negligible, out.Tolerance = c.OddsRatioMargin, c.PassMargin, c.Negligible, c.Tolerance
+	}
+	if g.Absolute != nil {
+		out.Max = g.Absolute.MaxRate
+	}
+	if x := g.External; x != nil {
+		out.External, out.Low, out.High = true, -math.MaxFloat64, math.MaxFloat64
+		if x.Min != nil {
+			out.Low = *x.Min
+		}
+		if x.Max != nil {
+			out.High = *x.Max
+		}
+	}
+	return out
+}
