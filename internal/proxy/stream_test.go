@@ -307,7 +307,8 @@ func TestTimeouts(t *testing.T) {
 			<-r.Context().Done()
 		}
 	}
-	const short = 50 * time.Millisecond
+	// The first event must come within the longer one, on a busy machine too.
+	const short, longer = 50 * time.Millisecond, time.Second
 	cases := []struct {
 		name         string
 		engine       http.HandlerFunc
@@ -319,8 +320,8 @@ func TestTimeouts(t *testing.T) {
 		{"request", silent(), routing.Timeouts{Request: short}, Timeouts{}, 504, "request timeout", llm.ReasonRequestTimeout},
 		{"backend", silent(), routing.Timeouts{BackendRequest: short}, Timeouts{}, 504, "backend timeout", llm.ReasonUpstreamTimeout},
 		{"first byte", silent(), routing.Timeouts{}, Timeouts{FirstByte: short}, 504, "did not begin", llm.ReasonFirstByteTimeout},
-		{"request in a stream", silent(token("a")), routing.Timeouts{Request: short}, Timeouts{}, 200, "request timeout", llm.ReasonRequestTimeout},
-		{"backend in a stream", silent(token("a")), routing.Timeouts{BackendRequest: short}, Timeouts{}, 200, "backend timeout", llm.ReasonUpstreamTimeout},
+		{"request in a stream", silent(token("a")), routing.Timeouts{Request: longer}, Timeouts{}, 200, "request timeout", llm.ReasonRequestTimeout},
+		{"backend in a stream", silent(token("a")), routing.Timeouts{BackendRequest: longer}, Timeouts{}, 200, "backend timeout", llm.ReasonUpstreamTimeout},
 		{"idle stream", silent(token("a")), routing.Timeouts{}, Timeouts{StreamIdle: short}, 200, "fell silent", llm.ReasonIdleTimeout},
 	}
 	for _, c := range cases {
