@@ -41,9 +41,9 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 		}
 		p.priceAt(d, e, now, p.cached(e, d, blockTokens), &price)
 		seconds := price.terms.sum()
-		best.offer(i, seconds, p.rand)
+		best.offer(i, seconds, price.full, p.rand)
 		if !price.full {
-			free.offer(i, seconds, p.rand)
+			free.offer(i, seconds, false, p.rand)
 		}
 	}
 	return p.settle(d, best, free, blockTokens), true
@@ -56,10 +56,10 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 // others.
 func (p *pool) settle(d *demand, best, free lot, blockTokens float64) verdict {
 	v := verdict{index: best.index}
-	if p.queue.enabled() && best.index != free.index {
+	if p.queue.enabled() && best.full {
 		warm := p.cached(p.order[best.index], d, blockTokens)
 		switch {
-		case free.index < 0, warm-p.cached(p.order[free.index], d, blockTokens) >= d.prompt/2:
+		case free.index < 0, warm-p.cached(p.order[free.index], d, blockTokens) > d.prompt/2:
 			v.hold = true
 		default:
 			v.index = free.index
@@ -74,18 +74,19 @@ func (p *pool) settle(d *demand, best, free lot, blockTokens float64) verdict {
 type lot struct {
 	index   int
 	seconds float64
+	full    bool // that of index
 	equals  int
 }
 
-func (l *lot) offer(i int, seconds float64, r *rand.Rand) {
+func (l *lot) offer(i int, seconds float64, full bool, r *rand.Rand) {
 	const equal = 1e-9 // sums of the same terms may differ in the last bits
 	switch {
 	case l.index < 0 || seconds < l.seconds-equal:
-		l.index, l.seconds, l.equals = i, seconds, 1
+		l.index, l.seconds, l.full, l.equals = i, seconds, full, 1
 	case seconds <= l.seconds+equal:
 		l.equals++
 		if r.IntN(l.equals) == 0 {
-			l.index = i
+			l.index, l.full = i, full
 		}
 	}
 }
@@ -224,9 +225,10 @@ func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(D
 	defer p.unlock()
 	p.align(as)
 	now := p.seconds(call.At)
-	// Who was admitted once does not queue again for a second try, and an
-	// external picker has its own opinion of who is full.
-	mayHold := p.queue.enabled() && len(call.Tried) == 0 && call.Chosen == ""
+	// Who was admitted once does not queue again for a second try, an external
+	// picker has its own opinion of who is full, and of what is no model server
+	// nobody can tell.
+	mayHold := p.queue.enabled() && as.Inference && len(call.Tried) == 0 && call.Chosen == ""
 	if !mayHold || !p.queue.before(call.Priority) {
 		decision, err := p.place(call, prefix, now, mayHold)
 		if err != nil || decision.Reservation != nil {

@@ -82,21 +82,47 @@ func (s *Scheduler) Pick(ctx context.Context, call *Call, pool *routing.Pool) (D
 	if w == nil {
 		return decision, err
 	}
-	limit := time.NewTimer(cmp.Or(s.options.Queue.For, DefaultQueueFor))
-	defer limit.Stop()
-	select {
-	case a := <-w.answer:
+	a, err := w.await(ctx, cmp.Or(s.options.Queue.For, DefaultQueueFor))
+	if err == nil {
 		return a.decision, a.err
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	case <-limit.C:
-		err = w.late()
 	}
 	if !w.cancel() { // the place came at the same time; the caller will give it back
 		a := <-w.answer
 		return a.decision, a.err
 	}
 	return Decision{}, err
+}
+
+// lookAgain is how often a call that waits looks for a place by itself. Events give
+// places sooner; but load that only others cause ends without one.
+const lookAgain = time.Second
+
+// await returns the end of the wait, or an error when ctx or the limit ends first.
+func (w *waiter) await(ctx context.Context, limit time.Duration) (grant, error) {
+	ends := time.NewTimer(limit)
+	defer ends.Stop()
+	looks := time.NewTicker(lookAgain)
+	defer looks.Stop()
+	for since := w.call.At; ; {
+		select {
+		case a := <-w.answer:
+			return a, nil
+		case <-ctx.Done():
+			return grant{}, context.Cause(ctx)
+		case <-ends.C:
+			return grant{}, w.late()
+		case <-looks.C:
+			since = since.Add(lookAgain)
+			w.look(since)
+		}
+	}
+}
+
+// look gives out what places there are at an instant.
+func (w *waiter) look(at time.Time) {
+	w.pool.mu.Lock()
+	defer w.pool.unlock()
+	w.pool.drain(max(w.pool.seconds(at), w.pool.queue.latest))
 }
 
 // Waiting is a call that was offered and has to wait for a place.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"crossfade.dev/internal/llm"
@@ -320,4 +321,52 @@ func TestChosenElsewhere(t *testing.T) {
 		d.Reservation.End(EndResult{At: time.Unix(2, 0)})
 	}
 	checkZero(t, s)
+}
+
+// With nothing to do, no call waits: endpoints of equal cost are drawn by lot, and
+// neither that nor a call without a prompt makes one full. What is no model server is
+// never taken to be.
+func TestIdlePoolsHoldNobody(t *testing.T) {
+	for _, inference := range []bool{true, false} {
+		s := New(Options{Rand: rand.New(rand.NewPCG(1, 1)), Queue: QueueOptions{Calls: 100}})
+		pool := &routing.Pool{ID: "x", Inference: inference, Endpoints: []routing.Endpoint{{Address: "a:1"}, {Address: "b:1"}}}
+		at := time.Unix(0, 0)
+		for i := range 200 {
+			d, waiting, err := s.Offer(&Call{At: at}, pool, func(Decision, error) {})
+			if err != nil || waiting != nil {
+				t.Fatalf("inference %v, call %d: waits %v, %v", inference, i, waiting != nil, err)
+			}
+			at = at.Add(5 * time.Millisecond)
+			d.Reservation.End(EndResult{At: at})
+			at = at.Add(50 * time.Millisecond)
+		}
+	}
+}
+
+// Load that others cause ends without an event here; who waits for that looks again.
+func TestWaitEndsWithoutAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Rand: rand.New(rand.NewPCG(1, 1)), Queue: QueueOptions{Calls: 100}})
+		pool := &routing.Pool{ID: "x", Inference: true, Endpoints: []routing.Endpoint{{Address: "a:1"}}}
+		first, err := s.Pick(t.Context(), &Call{At: time.Now(), Request: &llm.Request{Prompt: []byte("x")}}, pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Reservation.End(EndResult{At: time.Now()})
+		s.Observe("a:1", Metrics{At: time.Now(), Waiting: 500, Running: 256, KVUsage: 1})
+		if _, waiting, err := s.Offer(&Call{At: time.Now()}, pool, func(Decision, error) {}); err != nil || waiting == nil {
+			t.Fatalf("an engine with 500 waiting requests is not full: %v", err)
+		} else {
+			waiting.Cancel()
+		}
+		began := time.Now()
+		d, err := s.Pick(t.Context(), &Call{At: time.Now()}, pool)
+		if err != nil {
+			t.Fatalf("after %s: %v", time.Since(began), err)
+		}
+		if waited := time.Since(began); waited > DefaultStaleAfter+2*lookAgain {
+			t.Errorf("waited for %s, while metrics count for %s", waited, DefaultStaleAfter)
+		}
+		d.Reservation.End(EndResult{At: time.Now()})
+	})
 }
