@@ -57,6 +57,10 @@ func TestACertificateIsAwaitedUntilItMayBeRead(t *testing.T) {
 func TestPauseForRightsIsShort(t *testing.T) {
 	w := newWatch(New(nil, Options{}), findKind(serviceKind), key{scope: scope{name: "a"}})
 	w.trouble = forbidden
+	if d := w.pause(lastRetry); d != earlyRetry {
+		t.Errorf("a single object is first tried again after %s", d)
+	}
+	w.since = w.since.Add(-grace)
 	if d := w.pause(lastRetry); d != rightsRetry {
 		t.Errorf("a single object is tried again after %s", d)
 	}

@@ -79,9 +79,11 @@ func newWatch(s *Source, k *kind, at key) *watch {
 const (
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
-	// rightsRetry is the longest for a single object that may not be read: the
-	// controller gives data planes the right to what their Gateways begin to refer
-	// to, a moment after they see it themselves.
+	// earlyRetry and rightsRetry are the longest for a single object that may not be
+	// read, in the first seconds and later: the controller gives data planes the
+	// right to what their Gateways begin to refer to, a moment after they see it
+	// themselves.
+	earlyRetry  = 250 * time.Millisecond
 	rightsRetry = time.Second
 )
 
@@ -111,10 +113,13 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) pause(d time.Duration) time.Duration {
 	w.source.mu.Lock()
 	defer w.source.mu.Unlock()
-	if w.trouble == forbidden && w.name != "" {
-		return min(d, rightsRetry)
+	switch {
+	case w.trouble != forbidden || w.name == "":
+		return d
+	case time.Since(w.since) < grace:
+		return min(d, earlyRetry)
 	}
-	return d
+	return min(d, rightsRetry)
 }
 
 // observed is the watch's requests, their errors noted on the way.
