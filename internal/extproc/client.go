@@ -74,7 +74,8 @@ type Client struct {
 // picker is what is known of the picker of one pool.
 type picker struct {
 	next    atomic.Uint32 // which of its endpoints is asked first
-	failing atomic.Bool
+	failing atomic.Bool   // what was last told of it
+	told    atomic.Int64  // when, in Unix nanoseconds; 0 for never
 }
 
 // prepared is what all Calls for one pool of one snapshot share.
@@ -146,10 +147,18 @@ func (c *Client) Close() {
 	c.parting.Wait()
 }
 
+// quiet is the least time between two words about one picker: one that fails now and
+// then must not fill the log.
+const quiet = 5 * time.Second
+
 // judge logs when a picker begins or ceases to fail.
 func (c *Client) judge(pool *routing.Pool, p *picker, err error) {
 	failing := errors.Is(err, scheduling.ErrExternal)
-	if p.failing.Load() == failing || p.failing.Swap(failing) == failing {
+	if p.failing.Load() == failing {
+		return
+	}
+	now, told := time.Now().UnixNano(), p.told.Load()
+	if told != 0 && now-told < int64(quiet) || !p.told.CompareAndSwap(told, now) || p.failing.Swap(failing) == failing {
 		return
 	}
 	if failing {
