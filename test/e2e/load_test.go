@@ -100,17 +100,24 @@ func (l *load) lap() tally {
 	return last
 }
 
-// until waits until the current lap has n good answers or something failed.
+// until waits until the current lap has n good answers. The first failure ends the
+// load and the test.
 func (l *load) until(n int) {
 	l.t.Helper()
+	failed := false
 	eventually(l.t, fmt.Sprintf("%d answers", n), func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.now.good < n && len(l.failures) == 0 {
+		failed = len(l.failures) > 0
+		if l.now.good < n && !failed {
 			return fmt.Errorf("%d so far", l.now.good)
 		}
 		return nil
 	})
+	if failed {
+		l.stop()
+		l.t.FailNow()
+	}
 }
 
 // measure counts the next n answers, leaving out those under way.
