@@ -75,7 +75,7 @@ type Client struct {
 type picker struct {
 	next    atomic.Uint32 // which of its endpoints is asked first
 	failing atomic.Bool   // what was last told of it
-	told    atomic.Int64  // when, in Unix nanoseconds; 0 for never
+	told    atomic.Int64  // of the last complaint, in Unix nanoseconds; 0 for none
 }
 
 // prepared is what all Calls for one pool of one snapshot share.
@@ -147,8 +147,8 @@ func (c *Client) Close() {
 	c.parting.Wait()
 }
 
-// quiet is the least time between two words about one picker: one that fails now and
-// then must not fill the log.
+// quiet is the least time between two complaints about one picker: one that fails now
+// and then must not fill the log.
 const quiet = 5 * time.Second
 
 // judge logs when a picker begins or ceases to fail.
@@ -158,7 +158,10 @@ func (c *Client) judge(pool *routing.Pool, p *picker, err error) {
 		return
 	}
 	now, told := time.Now().UnixNano(), p.told.Load()
-	if told != 0 && now-told < int64(quiet) || !p.told.CompareAndSwap(told, now) || p.failing.Swap(failing) == failing {
+	if failing && (told != 0 && now-told < int64(quiet) || !p.told.CompareAndSwap(told, now)) {
+		return
+	}
+	if p.failing.Swap(failing) == failing {
 		return
 	}
 	if failing {
