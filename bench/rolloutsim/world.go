@@ -157,6 +157,7 @@ func (w *world) odds(arm int) float64 {
 	if w.drift {
 		p *= math.Exp(1.25 * math.Sin(w.at/300))
 	}
+	p = min(p, 1-1e-9)
 	return p / (1 - p)
 }
 

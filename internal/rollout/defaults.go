@@ -101,8 +101,8 @@ func (g *Guardrail) complete() {
 		}
 		setDefault(&g.Question.PassMargin, 1.5)
 		if g.Name != OutputTokens {
-			// Beyond the tolerance, which is a margin of its own.
-			setDefault(&g.Question.HarmMargin, 1.1)
+			// Beyond the tolerance, which is a margin of its own: any harm.
+			setDefault(&g.Question.HarmMargin, 1)
 		}
 		g.Loaded = g.Name != OutputTokens
 	case ErrorRate:
