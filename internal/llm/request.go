@@ -28,6 +28,10 @@ type Request struct {
 	// preference. It aliases the body; nil when there is none.
 	Prompt []byte
 
+	// CacheSalt is the raw JSON of cache_salt, by which engines keep the prefixes of
+	// tenants apart. It aliases the body; nil when there is none.
+	CacheSalt []byte
+
 	model span // of the value of "model" in the body, quotes included
 }
 
@@ -51,6 +55,7 @@ const (
 	fieldMessages
 	fieldPrompt
 	fieldInput
+	fieldCacheSalt
 	fieldIncludeUsage // inside stream_options
 	fieldCount
 )
@@ -80,6 +85,8 @@ func topField(key []byte) field {
 		return fieldPrompt
 	case "input":
 		return fieldInput
+	case "cache_salt":
+		return fieldCacheSalt
 	}
 	return fieldOther
 }
@@ -122,6 +129,7 @@ func Scan(body []byte) (Request, error) {
 	r.IncludeUsage = isTrue(values[fieldIncludeUsage].in(body))
 	r.MaxTokens = firstCount(body, values[fieldMaxCompletionTokens], values[fieldMaxOutputTokens], values[fieldMaxTokens])
 	r.Prompt = firstValue(body, values[fieldMessages], values[fieldPrompt], values[fieldInput])
+	r.CacheSalt = firstValue(body, values[fieldCacheSalt])
 	return r, nil
 }
 

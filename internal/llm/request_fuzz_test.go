@@ -31,7 +31,7 @@ func FuzzScan(f *testing.F) {
 			return
 		}
 		if got.Model != want.Model || got.HasModel != want.HasModel || got.Stream != want.Stream ||
-			got.IncludeUsage != want.IncludeUsage || got.MaxTokens != want.MaxTokens || !bytes.Equal(got.Prompt, want.Prompt) {
+			got.IncludeUsage != want.IncludeUsage || got.MaxTokens != want.MaxTokens || !bytes.Equal(got.Prompt, want.Prompt) || !bytes.Equal(got.CacheSalt, want.CacheSalt) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
 		checkWithModel(t, body, got)
@@ -71,7 +71,7 @@ func slowScan(body []byte) (r Request, ok bool) {
 	if !utf8.Valid(body) || slowDepth(body) > MaxDepth || json.Unmarshal(body, &top) != nil || top == nil {
 		return r, false
 	}
-	known := []string{"model", "stream", "stream_options", "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "prompt", "input"}
+	known := []string{"model", "stream", "stream_options", "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "prompt", "input", "cache_salt"}
 	if repeats(body, known) {
 		return r, false
 	}
@@ -99,6 +99,9 @@ func slowScan(body []byte) (r Request, ok bool) {
 		if raw := top[k]; raw != nil && string(raw) != "null" {
 			r.Prompt = raw
 		}
+	}
+	if raw := top["cache_salt"]; string(raw) != "null" {
+		r.CacheSalt = raw
 	}
 	return r, true
 }

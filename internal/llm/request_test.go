@@ -40,6 +40,7 @@ func TestScan(t *testing.T) {
 		{"messages before prompt", `{"prompt":"p","messages":[],"input":"i"}`, Request{Prompt: []byte(`[]`)}},
 		{"null prompt", `{"prompt":null,"input":"i"}`, Request{Prompt: []byte(`"i"`)}},
 		{"max_tokens", `{"max_tokens":16}`, Request{MaxTokens: 16}},
+		{"cache salt", `{"prompt":"p","cache_salt":"tenant-1"}`, Request{Prompt: []byte(`"p"`), CacheSalt: []byte(`"tenant-1"`)}},
 		{"newer limit first", `{"max_tokens":16,"max_output_tokens":17,"max_completion_tokens":18}`, Request{MaxTokens: 18}},
 		{"null limit", `{"max_tokens":16,"max_completion_tokens":null}`, Request{MaxTokens: 16}},
 		{"limit no count", `{"max_tokens":-1}`, Request{}},
@@ -61,7 +62,7 @@ func TestScan(t *testing.T) {
 			}
 			if got.Model != c.want.Model || got.HasModel != c.want.HasModel || got.Stream != c.want.Stream ||
 				got.IncludeUsage != c.want.IncludeUsage || got.MaxTokens != c.want.MaxTokens ||
-				!bytes.Equal(got.Prompt, c.want.Prompt) || (got.Prompt == nil) != (c.want.Prompt == nil) {
+				!bytes.Equal(got.Prompt, c.want.Prompt) || !bytes.Equal(got.CacheSalt, c.want.CacheSalt) || (got.Prompt == nil) != (c.want.Prompt == nil) {
 				t.Errorf("Scan(%s)\n got %+v\nwant %+v", c.body, got, c.want)
 			}
 		})

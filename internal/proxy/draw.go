@@ -51,6 +51,7 @@ func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
 // serve the model never get here: Rule.Split leaves them out.
 func (x *exchange) drawTarget() {
 	x.call.Request, x.call.Model = nil, x.request.Model
+	x.call.CacheSalt = string(x.request.CacheSalt)
 	if !x.pool.Inference {
 		return
 	}

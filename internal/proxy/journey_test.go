@@ -224,7 +224,10 @@ func TestCallSaysWhatThePickerMustKnow(t *testing.T) {
 			return scheduling.Decision{Endpoint: p.Endpoints[0]}, nil
 		})
 	})
-	w.post("/v1/completions", `{"model":"base","stream":true,"max_tokens":9}`)
+	w.post("/v1/completions", `{"model":"base","stream":true,"max_tokens":9,"cache_salt":"tenant"}`)
+	if got.CacheSalt != `"tenant"` {
+		t.Errorf("cache salt is %q", got.CacheSalt)
+	}
 	if got.Model != "lora" || got.Priority != 7 || got.Request.Model != "base" || !got.Request.Stream || got.Request.MaxTokens != 9 || got.At.IsZero() {
 		t.Errorf("call is %+v with request %+v", got, got.Request)
 	}
