@@ -20,7 +20,6 @@ const (
 type adapterNames struct {
 	ids   map[string]int32
 	names []string
-	homes []int32 // by id: how many endpoints have it
 }
 
 // maxAdapterNames bounds the names a pool knows as adapters.
@@ -40,7 +39,6 @@ func (n *adapterNames) learn(name string) int32 {
 	id := int32(len(n.names))
 	n.ids[name] = id
 	n.names = append(n.names, name)
-	n.homes = append(n.homes, 0)
 	return id
 }
 
@@ -66,7 +64,7 @@ type adapter struct {
 type adapters struct {
 	slots int // 0 unknown
 	list  []adapter
-	homes *adapterNames
+	names *adapterNames // of the pool
 }
 
 func (s *adapters) find(id int32) *adapter {
@@ -84,7 +82,6 @@ func (s *adapters) use(id int32, at float64) *adapter {
 		a.used = max(a.used, at)
 		return a
 	}
-	s.homes.homes[id]++
 	s.list = append(s.list, adapter{id: id, used: at})
 	return &s.list[len(s.list)-1]
 }
@@ -107,7 +104,7 @@ func (s *adapters) refresh(m *Metrics, at float64) {
 	}
 	for _, names := range [...][]string{m.ActiveAdapters, m.WaitAdapters} {
 		for _, name := range names {
-			if id := s.homes.learn(name); id != noAdapter {
+			if id := s.names.learn(name); id != noAdapter {
 				s.use(id, at).listed = true
 			}
 		}
@@ -129,7 +126,6 @@ func (s *adapters) trim() {
 		if oldest < 0 {
 			return
 		}
-		s.homes.homes[s.list[oldest].id]--
 		last := len(s.list) - 1
 		s.list[oldest] = s.list[last]
 		s.list = s.list[:last]
@@ -138,9 +134,6 @@ func (s *adapters) trim() {
 
 // forget takes all adapters of an endpoint that leaves out of the books.
 func (s *adapters) forget() {
-	for i := range s.list {
-		s.homes.homes[s.list[i].id]--
-	}
 	s.list = nil
 }
 

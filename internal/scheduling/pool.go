@@ -123,7 +123,7 @@ func (p *pool) align(as *routing.Pool) {
 // admit makes e the state of a new endpoint of the pool p.aligned.
 func (p *pool) admit(e *endpoint, as *routing.Endpoint) {
 	e.address, e.server = as.Address, p.servers.join(as.Address, p)
-	e.adapters.homes = &p.adapters
+	e.adapters.names = &p.adapters
 	e.cache.factor = 1
 	e.kvTokens = assumedKVTokens
 	// An older snapshot must not bring back for good what retain let go.
