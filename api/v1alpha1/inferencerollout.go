@@ -79,11 +79,18 @@ type RolloutAssignment struct {
 	// at all), Exclude those that never do. They do not count in the analysis.
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
+	// OverrideHeader is a header by which a request chooses its version itself, with
+	// the value stable or candidate (while it has traffic at all); such requests do
+	// not count in the analysis either. Unset: no header does.
+	OverrideHeader string `json:"overrideHeader,omitempty"`
 }
 
 // RolloutKey is one source of a key: exactly one field is set.
 type RolloutKey struct {
 	Header string `json:"header,omitempty"`
+	Cookie string `json:"cookie,omitempty"`
+	// BodyField is user, prompt_cache_key or safety_identifier of a model call.
+	BodyField string `json:"bodyField,omitempty"`
 	// Consumer is the credential of the request (Authorization or X-Api-Key).
 	Consumer bool `json:"consumer,omitempty"`
 }
@@ -104,6 +111,15 @@ type RolloutStep struct {
 type RolloutWarmup struct {
 	MinRequestsPerEndpoint int32            `json:"minRequestsPerEndpoint,omitempty"`
 	Timeout                *metav1.Duration `json:"timeout,omitempty"`
+	// Requests are sent in turn; unset: a built-in prompt. At most 32, of 64 KiB.
+	Requests []RolloutProbe `json:"requests,omitempty"`
+}
+
+// RolloutProbe is a request of a warm-up. The model it names is replaced by the
+// candidate's.
+type RolloutProbe struct {
+	Path string `json:"path,omitempty"` // default /v1/chat/completions
+	Body string `json:"body"`           // JSON
 }
 
 // RolloutMirror sends copies of stable's requests to the candidate and compares.
@@ -198,10 +214,30 @@ type RolloutAbsolute struct {
 	MaxRate float64 `json:"maxRate"`
 }
 
-// RolloutExternally bounds a value that a provider outside reports.
+// RolloutExternally bounds a value that a provider outside reports: one of
+// Prometheus and Webhook is set.
 type RolloutExternally struct {
 	Min *float64 `json:"min,omitempty"`
 	Max *float64 `json:"max,omitempty"`
+	// Interval between two questions, default 30s, and Timeout of one, default 10s.
+	Interval   *metav1.Duration   `json:"interval,omitempty"`
+	Timeout    *metav1.Duration   `json:"timeout,omitempty"`
+	Prometheus *RolloutPrometheus `json:"prometheus,omitempty"`
+	Webhook    *RolloutWebhook    `json:"webhook,omitempty"`
+}
+
+// RolloutPrometheus is a query whose answer is one number.
+type RolloutPrometheus struct {
+	Address string `json:"address"` // such as http://prometheus.monitoring:9090
+	// Query in PromQL; {{stable}} and {{candidate}} stand for the names of the two
+	// versions, {{namespace}} and {{name}} for the rollout's.
+	Query string `json:"query"`
+}
+
+// RolloutWebhook is asked by POST with the rollout's name, versions, attempt and
+// share, and answers {"value": number}.
+type RolloutWebhook struct {
+	URL string `json:"url"`
 }
 
 // RolloutCapacity keeps the share within what the candidate can take.
@@ -250,6 +286,30 @@ type RolloutShares struct {
 	Attempt  int64  `json:"attempt"`
 	Revision int64  `json:"revision"`
 	Epoch    int64  `json:"epoch,omitempty"`
+	// Watched says that an attempt is under way: a gateway that sees the candidate
+	// fail stops sending to it by itself.
+	Watched bool `json:"watched,omitempty"`
+	// Task is what gateways do for the candidate beside serving.
+	Task *RolloutTask `json:"task,omitempty"`
+}
+
+// RolloutTask is what gateways do for the candidate beside serving.
+type RolloutTask struct {
+	Warmup *RolloutWarmupTask `json:"warmup,omitempty"`
+	Mirror *RolloutMirrorTask `json:"mirror,omitempty"`
+	// Cancel: the candidate's running requests are cut.
+	Cancel bool `json:"cancel,omitempty"`
+}
+
+// RolloutWarmupTask is a warm-up under way.
+type RolloutWarmupTask struct {
+	Requests int32 `json:"requests"` // to each endpoint
+}
+
+// RolloutMirrorTask is mirroring under way.
+type RolloutMirrorTask struct {
+	Percent   int32 `json:"percent"`
+	MaxTokens int32 `json:"maxTokens,omitempty"`
 }
 
 // RolloutVerdict is what one guardrail says.

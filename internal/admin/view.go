@@ -3,6 +3,8 @@ package admin
 import (
 	"time"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
+	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/translate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,4 +113,13 @@ type Sources struct {
 	Ready      func() error // nil when the gateway takes requests
 	Scheduling func() []scheduling.PoolStats
 	Explained  func() []scheduling.Explained
+	// Counts are what this gateway has counted for rollouts; nil: it serves nothing.
+	Counts func() rollout.Counts
+	// Bar stops this gateway from sending anything to the candidate of a rollout's
+	// running attempt; nil: it serves nothing.
+	Bar func(namespace, name string) error
+	// Rollouts are all rollouts with their statuses, and Ask hands a verb to one;
+	// nil where the API server has both.
+	Rollouts func() []*cfv1a1.InferenceRollout
+	Ask      func(namespace, name string, r cfv1a1.RolloutRequest) error
 }

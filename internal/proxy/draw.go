@@ -43,8 +43,17 @@ func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
 		return nil, refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
 	}
 	x.visit.Excluded = split.Total() < all.Total()
-	drawn, _ := x.rule.Assign(split.Draw(), model, x.r.Header)
+	caller := x.caller()
+	drawn, at, ok := x.rule.Assign(split.Draw(), model, &caller)
+	if ok {
+		x.visit.Parts[OfRule] = Part{Assignment: x.rule.Assignment, Place: at}
+	}
 	return &x.rule.Backends[drawn], nil
+}
+
+// caller is what the request tells of who sends it.
+func (x *exchange) caller() routing.Caller {
+	return routing.Caller{Header: x.r.Header}
 }
 
 // drawTarget finds what the model's name means in the pool. Pools known not to
@@ -63,8 +72,13 @@ func (x *exchange) drawTarget() {
 		if rule := x.pool.Rule(x.request.Model); rule != nil {
 			x.visit.Model = rule
 			x.call.Priority = rule.Priority
-			if target, _ := rule.DrawFor(x.r.Header); target != "" {
+			caller := x.caller()
+			target, at, ok := rule.DrawFor(&caller)
+			if target != "" {
 				x.call.Model = target
+			}
+			if ok {
+				x.visit.Parts[OfModel] = Part{Assignment: rule.Assignment, Place: at}
 			}
 		}
 	}

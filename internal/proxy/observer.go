@@ -25,8 +25,27 @@ type Visit struct {
 	// Excluded says that weighted pools of the route left the draw because they are
 	// known not to serve the model; routing.Rule.Excluded names them.
 	Excluded bool
+	// Parts are the rollouts that the request has a part in: OfRule that of its
+	// route's rule, OfModel that of its model's targets.
+	Parts [2]Part
 	// Outcome is complete in End; before, it has what is known so far.
 	Outcome llm.Outcome
+}
+
+// Indices of Visit.Parts.
+const (
+	OfRule  = 0
+	OfModel = 1
+)
+
+// Part is what a request has to do with one rollout.
+type Part struct {
+	Assignment *routing.Assignment // nil: nothing
+	routing.Place
+	// Rescued is why the candidate's try was taken for failed, one of llm's reasons,
+	// before stable was asked instead; "" when that did not happen. The Outcome is
+	// then stable's.
+	Rescued string
 }
 
 // An Observer is told of every request; metrics and access log stand behind it.

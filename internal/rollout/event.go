@@ -59,18 +59,20 @@ type Arm struct {
 // Sample is one window of one metric in one stratum. A metric of events has a
 // Table, a latency two histograms of units (the worst of each unit).
 type Sample struct {
-	Table             stats.Table
-	Candidate, Stable stats.Histogram
+	Table     stats.Table     `json:"table,omitzero"`
+	Candidate stats.Histogram `json:"candidate,omitempty"`
+	Stable    stats.Histogram `json:"stable,omitempty"`
 	// Halves is stable split in two, to see how much windows vary; nil: not known.
-	Halves *Halves
-	Pairs  Pairs
+	Halves *Halves `json:"halves,omitempty"`
+	Pairs  Pairs   `json:"pairs,omitzero"`
 }
 
 // Halves are stable's units by a hash of their own: a Table of events, or two
 // histograms.
 type Halves struct {
-	Table stats.Table
-	A, B  stats.Histogram
+	Table stats.Table     `json:"table,omitzero"`
+	A     stats.Histogram `json:"a,omitempty"`
+	B     stats.Histogram `json:"b,omitempty"`
 }
 
 // Pairs counts pairs of answers to one prompt by which was worse.

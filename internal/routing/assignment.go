@@ -1,11 +1,13 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"math/bits"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // Buckets is the number of hash buckets of an Assignment; its Share is a number of
@@ -30,14 +32,112 @@ type Assignment struct {
 	// Include and Exclude are keys that are pinned: to the candidate, while it has
 	// any share, and to stable. Exclude goes first.
 	Include, Exclude map[string]struct{}
+	// Override is the canonical name of a header by which a request chooses its
+	// side itself, with the value "stable" or "candidate"; "" is none.
+	Override string
+	// Watched says that an attempt is under way: outcomes count as evidence, and a
+	// gateway that sees the candidate fail may bar it.
+	Watched bool
+	// Warmup and Shadow are what gateways do for the candidate beside serving;
+	// Cancel says that its running requests are to be cut. nil and false: nothing.
+	Warmup *Warmup
+	Shadow *Shadow
+	Cancel bool
 
 	random *Split
+	barred atomic.Bool
 }
 
-// Key is one place a request may carry its key in.
+// Warmup are requests that are sent to every endpoint of the candidate.
+type Warmup struct {
+	Requests int // to each endpoint
+	// Probes are sent in turn; empty: what the gateway has built in.
+	Probes []Probe
+}
+
+// Probe is one request of a warm-up: a POST of Body, JSON, to Path. The model that
+// it names is replaced by the candidate's.
+type Probe struct{ Path, Body string }
+
+// Shadow has copies of stable's requests sent to the candidate, whose answers are
+// compared and thrown away.
+type Shadow struct {
+	Percent   int // of stable's requests, 0 to 100
+	MaxTokens int // of an answer; 0: the request's own limit
+}
+
+// Bar keeps the candidate from getting any more requests by this snapshot. It is
+// how a gateway stops a candidate that is out before anybody could tell it to.
+func (a *Assignment) Bar() { a.barred.Store(true) }
+
+// Barred reports whether Bar was called.
+func (a *Assignment) Barred() bool { return a.barred.Load() }
+
+// Key is one place a request may carry its key in: one field is set.
 type Key struct {
 	Header   string // canonical name
+	Cookie   string // name
+	Field    string // of a model call's body: BodyUser and its like
 	Consumer bool   // the credential
+}
+
+// Fields of a model call's body that may be keys (OpenAI's API).
+const (
+	BodyUser             = "user"
+	BodyPromptCacheKey   = "prompt_cache_key"
+	BodySafetyIdentifier = "safety_identifier"
+)
+
+// Caller is what a request tells of who sends it. Fields of the body are empty where
+// it has none, and where the body was not read.
+type Caller struct {
+	Header                                 http.Header
+	User, PromptCacheKey, SafetyIdentifier []byte
+}
+
+// value returns what the caller has in the place k, "" for nothing.
+func (k *Key) value(c *Caller) string {
+	switch {
+	case k.Header != "":
+		return only(c.Header[k.Header])
+	case k.Consumer:
+		return cmp.Or(only(c.Header["Authorization"]), only(c.Header["X-Api-Key"]))
+	case k.Cookie != "":
+		r := http.Request{Header: c.Header}
+		if cookie, err := r.Cookie(k.Cookie); err == nil {
+			return cookie.Value
+		}
+		return ""
+	}
+	switch k.Field {
+	case BodyUser:
+		return string(c.User)
+	case BodyPromptCacheKey:
+		return string(c.PromptCacheKey)
+	case BodySafetyIdentifier:
+		return string(c.SafetyIdentifier)
+	}
+	return ""
+}
+
+func only(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// String prints the place as "X-Session", "cookie session", "body user" or "consumer".
+func (k Key) String() string {
+	switch {
+	case k.Consumer:
+		return "consumer"
+	case k.Cookie != "":
+		return "cookie " + k.Cookie
+	case k.Field != "":
+		return "body " + k.Field
+	}
+	return k.Header
 }
 
 // How says why a request is on its side. Those pinned are no fair sample.
@@ -56,35 +156,47 @@ func (a *Assignment) Seal() {
 	a.random = NewSplit("rollout "+a.Rollout+","+a.Salt, []uint32{Buckets - a.Share, a.Share})
 }
 
-// Key returns the request's key, "" when it has none.
-func (a *Assignment) Key(h http.Header) string {
-	for _, k := range a.Keys {
-		names := [...]string{k.Header, ""}
-		if k.Consumer {
-			names = [...]string{"Authorization", "X-Api-Key"}
-		}
-		for _, name := range names {
-			if v := h[name]; name != "" && len(v) > 0 && v[0] != "" {
-				return v[0]
-			}
+// Key returns the caller's key, "" when it has none.
+func (a *Assignment) Key(c *Caller) string {
+	for i := range a.Keys {
+		if v := a.Keys[i].value(c); v != "" {
+			return v
 		}
 	}
 	return ""
 }
 
-// Assign decides for a request with this key; without one it is by chance, to the
-// same share. It is safe for concurrent use.
-func (a *Assignment) Assign(key string) (candidate bool, how How) {
+// A Place is where a request stands in a rollout.
+type Place struct {
+	Candidate bool
+	How       How
+	Key       string // what decided, "" by chance
+}
+
+// Assign decides for a request. It is safe for concurrent use.
+func (a *Assignment) Assign(c *Caller) Place {
+	key := a.Key(c)
+	if a.Barred() {
+		return Place{How: Pinned, Key: key}
+	}
+	if a.Override != "" {
+		switch only(c.Header[a.Override]) {
+		case "stable":
+			return Place{How: Pinned, Key: key}
+		case "candidate":
+			return Place{Candidate: a.Share > 0, How: Pinned, Key: key}
+		}
+	}
 	if key == "" {
-		return a.random.Draw() == 1, ByChance
+		return Place{Candidate: a.random.Draw() == 1, How: ByChance}
 	}
 	if _, ok := a.Exclude[key]; ok {
-		return false, Pinned
+		return Place{How: Pinned, Key: key}
 	}
 	if _, ok := a.Include[key]; ok {
-		return a.Share > 0, Pinned
+		return Place{Candidate: a.Share > 0, How: Pinned, Key: key}
 	}
-	return a.bucket(key) < a.Share, ByKey
+	return Place{Candidate: a.bucket(key) < a.Share, How: ByKey, Key: key}
 }
 
 // bucket is where a key stands, 0 … Buckets−1.
@@ -103,46 +215,43 @@ func (a *Assignment) String() string {
 	s := fmt.Sprintf("rollout %s %g%%", a.Rollout, float64(a.Share)/100)
 	var keys []string
 	for _, k := range a.Keys {
-		if k.Consumer {
-			keys = append(keys, "consumer")
-		} else {
-			keys = append(keys, k.Header)
-		}
+		keys = append(keys, k.String())
 	}
 	return s + field(" by ", strings.Join(keys, ","))
 }
 
 // Assign replaces the backend that was drawn for a request by the side of the
-// rollout that it is on, if the draw fell on the pair. A candidate that is known not
-// to serve the model is spared.
-func (r *Rule) Assign(drawn int, model string, h http.Header) (backend int, how How) {
+// rollout that it is on; ok is false when the draw did not fall on the pair. A
+// candidate that is known not to serve the model is spared.
+func (r *Rule) Assign(drawn int, model string, c *Caller) (backend int, at Place, ok bool) {
 	a := r.Assignment
 	if a == nil || drawn != a.Stable && drawn != a.Candidate {
-		return drawn, ByChance
+		return drawn, Place{}, false
 	}
-	candidate, how := a.Assign(a.Key(h))
-	if p := r.Backends[a.Candidate].Pool; candidate && a.Share < Buckets && p != nil && p.Serves(model) == ServesNot {
-		return a.Stable, Pinned
+	at = a.Assign(c)
+	if p := r.Backends[a.Candidate].Pool; at.Candidate && a.Share < Buckets && p != nil && p.Serves(model) == ServesNot {
+		at.Candidate, at.How = false, Pinned
 	}
-	if candidate {
-		return a.Candidate, how
+	if at.Candidate {
+		return a.Candidate, at, true
 	}
-	return a.Stable, how
+	return a.Stable, at, true
 }
 
 // DrawFor returns the next target's model for a request, as Draw does where no
-// rollout is under way.
-func (m *ModelRule) DrawFor(h http.Header) (model string, how How) {
+// rollout is under way; ok is false when the draw did not fall on a rollout's pair.
+func (m *ModelRule) DrawFor(c *Caller) (model string, at Place, ok bool) {
 	i := m.split.Draw()
 	if i < 0 {
-		return "", ByChance
+		return "", Place{}, false
 	}
-	if a := m.Assignment; a != nil && (i == a.Stable || i == a.Candidate) {
-		candidate, how := a.Assign(a.Key(h))
-		if candidate {
-			return m.Targets[a.Candidate].Model, how
-		}
-		return m.Targets[a.Stable].Model, how
+	a := m.Assignment
+	if a == nil || i != a.Stable && i != a.Candidate {
+		return m.Targets[i].Model, Place{}, false
 	}
-	return m.Targets[i].Model, ByChance
+	at = a.Assign(c)
+	if at.Candidate {
+		return m.Targets[a.Candidate].Model, at, true
+	}
+	return m.Targets[a.Stable].Model, at, true
 }

@@ -14,14 +14,14 @@ func assignment(share uint32, salt string) *Assignment {
 	return a
 }
 
-func session(id string) http.Header { return http.Header{"X-Session": {id}} }
+func keyed(id string) *Caller { return &Caller{Header: http.Header{"X-Session": {id}}} }
 
 // cohort returns who of the first n sessions is on the candidate.
 func cohort(a *Assignment, n int) map[string]bool {
 	out := map[string]bool{}
 	for i := range n {
 		id := fmt.Sprintf("session-%d", i)
-		if candidate, _ := a.Assign(id); candidate {
+		if a.Assign(keyed(id)).Candidate {
 			out[id] = true
 		}
 	}
@@ -95,12 +95,12 @@ func TestPins(t *testing.T) {
 	a.Include = map[string]struct{}{"tester": {}, "torn": {}}
 	a.Exclude = map[string]struct{}{"vip": {}, "torn": {}}
 	for key, want := range map[string]bool{"tester": true, "vip": false, "torn": false} {
-		if got, how := a.Assign(key); got != want || how != Pinned {
-			t.Errorf("%s: candidate %v, how %d", key, got, how)
+		if at := a.Assign(keyed(key)); at.Candidate != want || at.How != Pinned {
+			t.Errorf("%s: %+v", key, at)
 		}
 	}
 	a.Share = 0
-	if got, _ := a.Assign("tester"); got {
+	if a.Assign(keyed("tester")).Candidate {
 		t.Error("a pin keeps traffic on a candidate that was aborted")
 	}
 }
@@ -113,7 +113,7 @@ func TestKeyOrder(t *testing.T) {
 		"k":        {"X-Api-Key": {"k"}},
 		"":         {"Other": {"x"}},
 	} {
-		if got := a.Key(h); got != want {
+		if got := a.Key(&Caller{Header: h}); got != want {
 			t.Errorf("%v: key %q, want %q", h, got, want)
 		}
 	}
@@ -125,9 +125,9 @@ func TestByChance(t *testing.T) {
 	a.random.sequence = &Sequence{key: 5}
 	n := 0
 	for range 1000 {
-		if candidate, how := a.Assign(""); candidate {
+		if at := a.Assign(&Caller{}); at.Candidate {
 			n++
-		} else if how != ByChance {
+		} else if at.How != ByChance {
 			t.Fatal("a request without a key is not by chance")
 		}
 	}
@@ -153,14 +153,14 @@ func TestRuleAssign(t *testing.T) {
 	}
 	counts := [3]int{}
 	for i := range 10_000 {
-		got, _ := rule.Assign(rule.Split("m").Draw(), "m", session(fmt.Sprint(i)))
+		got, _, _ := rule.Assign(rule.Split("m").Draw(), "m", keyed(fmt.Sprint(i)))
 		counts[got]++
 	}
 	if counts[2] != 2000 || counts[1] < 1850 || counts[1] > 2150 {
 		t.Errorf("of 10,000: %v, want about 6000 2000 2000", counts)
 	}
 	for i := range 1000 {
-		if got, _ := rule.Assign(0, "old", session(fmt.Sprint(i))); got != 0 {
+		if got, _, _ := rule.Assign(0, "old", keyed(fmt.Sprint(i))); got != 0 {
 			t.Fatal("a request went to a candidate that does not serve its model")
 		}
 	}
@@ -168,18 +168,18 @@ func TestRuleAssign(t *testing.T) {
 
 func TestModelRuleDrawFor(t *testing.T) {
 	m := NewModelRule("InferenceModel n/m", "m", []Target{{"one", 1}, {"two", 0}}, false, 0)
-	if got, _ := m.DrawFor(nil); got != "one" {
+	if got, _, _ := m.DrawFor(&Caller{}); got != "one" {
 		t.Errorf("without a rollout: %s", got)
 	}
 	m.Assignment = assignment(Buckets, "x")
-	if got, how := m.DrawFor(session("s")); got != "two" || how != ByKey {
+	if got, at, _ := m.DrawFor(keyed("s")); got != "two" || at.How != ByKey {
 		t.Errorf("all to the candidate: %s", got)
 	}
 	m.Assignment = assignment(0, "x")
-	if got, _ := m.DrawFor(session("s")); got != "one" {
+	if got, _, _ := m.DrawFor(keyed("s")); got != "one" {
 		t.Errorf("none to the candidate: %s", got)
 	}
-	if got, _ := NewModelRule("", "x", nil, false, 0).DrawFor(nil); got != "" {
+	if got, _, _ := NewModelRule("", "x", nil, false, 0).DrawFor(&Caller{}); got != "" {
 		t.Errorf("of nothing: %s", got)
 	}
 }

@@ -29,6 +29,10 @@ type Rollout struct {
 	Ref        ObjectRef
 	Generation int64
 	Plan       rollout.Plan
+	// Object as it was read. It must not be changed.
+	Object *cfv1a1.InferenceRollout
+	// Gateways whose data planes serve its target, in order of their names.
+	Gateways []ObjectRef
 }
 
 // splitPlace is what a rollout is laid over: a rule of a route, or a model name of an
@@ -389,7 +393,7 @@ func (b *build) followable() []Rollout {
 	var out []Rollout
 	for _, x := range b.rollouts {
 		if !x.verdict.bad() && x.applied {
-			out = append(out, Rollout{Ref: x.ref, Generation: x.object.Generation, Plan: x.plan})
+			out = append(out, Rollout{Ref: x.ref, Generation: x.object.Generation, Plan: x.plan, Object: x.object})
 		}
 	}
 	return out
