@@ -90,6 +90,9 @@ type State struct {
 	// LastRequest is the last operator's request that was taken up, so that it
 	// acts once.
 	LastRequest string `json:"lastRequest,omitempty"`
+	// Taken are the IDs of the last requests, the latest at the end: a request may
+	// stand in the status and another one in an annotation, for long.
+	Taken []string `json:"taken,omitempty"`
 	// Refused says why the last request was not followed; "" when it was.
 	Refused string `json:"refused,omitempty"`
 	// AbortAlarm was raised: the share of 0 is not in force where it should be.
@@ -192,6 +195,7 @@ func (s *State) clone() *State {
 	c.Steps = append([]PlanStep(nil), s.Steps...)
 	c.History = append([]Record(nil), s.History...)
 	c.Acknowledged = append([]string(nil), s.Acknowledged...)
+	c.Taken = append([]string(nil), s.Taken...)
 	if s.Pause != nil {
 		p := *s.Pause
 		c.Pause = &p
