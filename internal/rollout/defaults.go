@@ -18,6 +18,12 @@ const (
 	OutputTokens  = "output-tokens" // length of answers
 	EmptyAnswer   = "empty-answer"  // finished well, without any content
 	ContentFilter = "content-filter"
+
+	E2E             = "e2e"               // time to the end of the answer
+	SlowestGap      = "slowest-gap"       // the longest wait between two tokens of an answer
+	LoopingAnswer   = "looping-answer"    // repeats itself
+	InvalidJSON     = "invalid-json"      // of answers that were to be JSON
+	InvalidToolCall = "invalid-tool-call" // of answers that call tools
 )
 
 // MaxSteps bounds an expanded plan; a state keeps all of them.
