@@ -38,6 +38,8 @@ type plane struct {
 	registry  *prometheus.Registry
 	metrics   *admin.Metrics
 
+	rollouts *rollouts // nil where the API server has them
+
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
 	draining atomic.Bool
@@ -188,7 +190,11 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	s := admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	if p.rollouts != nil {
+		s.Rollouts, s.Ask = p.rollouts.list, p.rollouts.ask
+	}
+	return s
 }
 
 func (p *plane) ready() error {
