@@ -110,6 +110,7 @@ func (g *Guardrail) complete() {
 	case EmptyAnswer, ContentFilter:
 		setDefault(&g.Question.Negligible, 0.01)
 	}
+	g.Conditional = g.Conditional || g.Name == TPOT
 	if g.Loaded {
 		setDefault(&g.MinEndpoints, 2)
 		setDefault(&g.Tolerance, 1.1)

@@ -11,7 +11,7 @@ import (
 // Verdict is what a guardrail says now: one of package stats' or of these.
 type Verdict string
 
-// The verdicts. Absent: traffic of this kind does not occur, in neither arm.
+// The verdicts. Absent: traffic of this kind does not occur, or is rare, in both arms.
 // Confounded: the arms are not comparable now. Waiting: a provider has not
 // answered yet, or fails.
 const (
@@ -99,6 +99,9 @@ func (m *machine) verdict(g *Guardrail, b *Book) (Verdict, string) {
 	if v == Insufficient && m.absent(g, found) {
 		return Absent, "no such traffic"
 	}
+	if v == Insufficient && g.Conditional && m.othersHave(g.MinSamples) {
+		return Absent, fmt.Sprintf("rare: %d of %d units seen", min(found.Table.Candidate.Units, found.Table.Stable.Units), g.MinSamples)
+	}
 	if v == Insufficient {
 		return v, fmt.Sprintf("%d of %d units seen", min(found.Table.Candidate.Units, found.Table.Stable.Units), g.MinSamples)
 	}
@@ -123,18 +126,20 @@ func harmNote(g *Guardrail, found stats.Measurement) string {
 
 func percent(part float64) string { return fmt.Sprintf("%.3g%%", 100*part) }
 
-// absent reports whether the guardrail's kind of traffic does not occur: stable has
-// hardly a unit of it, while others have enough.
+// absent reports whether the guardrail's kind of traffic does not occur: neither arm
+// has a unit of it, while others have enough.
 func (m *machine) absent(g *Guardrail, found stats.Measurement) bool {
-	b := m.Books[g.Name]
-	if found.Table.Stable.Units > 0 || found.Table.Candidate.Units > 0 || b.trailed() {
+	if found.Table.Stable.Units > 0 || found.Table.Candidate.Units > 0 || m.Books[g.Name].trailed() {
 		return false
 	}
+	return m.othersHave(g.MinSamples)
+}
+
+// othersHave reports whether some guardrail has seen so many units of both arms.
+func (m *machine) othersHave(units int64) bool {
 	for i := range m.plan.Analysis.Guardrails {
-		other := &m.plan.Analysis.Guardrails[i]
-		if b := m.Books[other.Name]; b != nil && len(b.Signals) > 0 {
-			t := b.Signals[0].Total()
-			if t.Candidate.Units >= g.MinSamples && t.Stable.Units >= g.MinSamples {
+		if b := m.Books[m.plan.Analysis.Guardrails[i].Name]; b != nil && len(b.Signals) > 0 {
+			if t := b.Signals[0].Total(); t.Candidate.Units >= units && t.Stable.Units >= units {
 				return true
 			}
 		}

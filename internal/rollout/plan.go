@@ -173,6 +173,9 @@ type Guardrail struct {
 	// Loaded says that the load of an arm moves the metric, as it does latencies:
 	// it is judged only while both are about equally loaded.
 	Loaded bool
+	// Conditional says that only some requests are of its kind, such as those that
+	// ask for JSON: where these are few, nothing waits for more of them.
+	Conditional bool
 	// Tolerance is how many times as long a latency may be, in steps of 9 %; 1 is
 	// not at all. The candidate's is compared with the threshold times it.
 	Tolerance float64
