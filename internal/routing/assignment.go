@@ -39,7 +39,8 @@ type Assignment struct {
 	// gateway that sees the candidate fail may bar it.
 	Watched bool
 	// Warmup and Shadow are what gateways do for the candidate beside serving;
-	// Cancel says that its running requests are to be cut. nil and false: nothing.
+	// Cancel says that its running requests are to be cut and that it gets no more. nil
+	// and false: nothing.
 	Warmup *Warmup
 	Shadow *Shadow
 	Cancel bool
@@ -176,7 +177,7 @@ type Place struct {
 // Assign decides for a request. It is safe for concurrent use.
 func (a *Assignment) Assign(c *Caller) Place {
 	key := a.Key(c)
-	if a.Barred() {
+	if a.Barred() || a.Cancel {
 		return Place{How: Pinned, Key: key}
 	}
 	if a.Override != "" {
