@@ -52,7 +52,8 @@ func (x *exchange) noEndpoints() *refusal {
 // caller is what the request tells of who sends it. Its fields of the body alias the
 // body.
 func (x *exchange) caller() routing.Caller {
-	return routing.Caller{Header: x.r.Header}
+	r := &x.request
+	return routing.Caller{Header: x.r.Header, User: r.User, PromptCacheKey: r.PromptCacheKey, SafetyIdentifier: r.SafetyIdentifier}
 }
 
 // drawTarget finds what the model's name means in the pool. Pools known not to

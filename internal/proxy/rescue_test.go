@@ -154,6 +154,30 @@ func TestRescueOfAMissingBackend(t *testing.T) {
 	}
 }
 
+// The body's keys place requests, of a rule and of a model alike, before the Observer
+// hears of them.
+func TestPlacesByTheBody(t *testing.T) {
+	rule := canary(adapters(pool("stable", engine(t, echoing("stable")))), adapters(pool("candidate", engine(t, echoing("candidate")))))
+	var begun []string
+	for _, a := range []*routing.Assignment{rule.Assignment, rule.Backends[1].Pool.Rules["m"].Assignment} {
+		a.Keys = []routing.Key{{Field: routing.BodyPromptCacheKey}, {Field: routing.BodyUser}, {Field: routing.BodySafetyIdentifier}}
+	}
+	w, o := newTrial(t, rule)
+	for _, body := range []string{
+		`{"model":"m","user":"u"}`, `{"model":"m","user":"u","prompt_cache_key":"p"}`, `{"model":"m","safety_identifier":"i"}`, `{"model":"m"}`,
+	} {
+		w.post("/v1/completions", body)
+		v := w.last(len(begun) + 1)
+		if one, two := v.Parts[OfRule].Place, v.Parts[OfModel].Place; one != two || !one.Candidate {
+			t.Errorf("%s: places are %+v and %+v", body, one, two)
+		}
+		begun = append(begun, v.Parts[OfRule].Key)
+	}
+	if want := []string{"u", "p", "i", ""}; !slices.Equal(begun, want) || strings.Count(o.told(), "begin candidate") != len(want) {
+		t.Errorf("keys are %q, want %q; observer was told: %s", begun, want, o.told())
+	}
+}
+
 // Connections that do not come about are tried on the candidate's other endpoints
 // first; an answer of 500 is not.
 func TestCandidatesRetryWhatIsCheap(t *testing.T) {
