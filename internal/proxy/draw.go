@@ -39,6 +39,7 @@ func (x *exchange) enter() *refusal {
 		return refuse(llm.Internal("The gateway has no client certificate to show the backend: "+why+"."), llm.ReasonBackendInvalid)
 	}
 	x.drawTarget()
+	x.joinTrials()
 	if len(x.pool.Endpoints) == 0 {
 		return x.noEndpoints()
 	}

@@ -24,7 +24,8 @@ type exchange struct {
 	cancel context.CancelFunc
 	// base is ctx as it was before anything that concerns one backend alone could end
 	// it: the rollout's cancelling of a candidate, or a pool's picker.
-	base context.Context
+	base  context.Context
+	trial *trial // nil: the request is on no candidate
 
 	snapshot *routing.Snapshot // the one this request lives and dies with
 	visit    Visit             // listener, route, backend and what is known of the outcome
@@ -209,6 +210,7 @@ func (x *exchange) finish() {
 	x.began()
 	p.observer.End(&x.visit)
 	x.body.release(p)
+	x.leaveTrials()
 	if x.cancel != nil {
 		x.cancel()
 	}

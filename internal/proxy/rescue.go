@@ -99,6 +99,7 @@ func (x *exchange) leaveBackend(reason string, part int) {
 	}
 	x.endConsultation()
 	x.endTry(reason)
+	x.leaveTrials()
 	x.ctx = x.base
 	tried := x.call.Tried
 	if part == OfModel && reason == llm.ReasonUpstreamConnect && x.others() {

@@ -16,8 +16,8 @@ import (
 	"crossfade.dev/internal/routing"
 )
 
-// trial is the rollout that these tests are about: everybody is on the candidate.
-func trial() *routing.Assignment {
+// attempted is the rollout that these tests are about: everybody is on the candidate.
+func attempted() *routing.Assignment {
 	a := &routing.Assignment{Rollout: "n/r", Attempt: 1, Candidate: 1, Share: routing.Buckets, Override: "X-Side", Watched: true}
 	a.Seal()
 	return a
@@ -26,14 +26,14 @@ func trial() *routing.Assignment {
 // canary is a rule with a rollout from one pool to another.
 func canary(stable, candidate *routing.Pool) *routing.Rule {
 	rule := to(stable, candidate)
-	rule.Assignment = trial()
+	rule.Assignment = attempted()
 	return rule
 }
 
 // adapters gives the pool a rollout of m from model v1 to v2.
 func adapters(p *routing.Pool) *routing.Pool {
 	rule := routing.NewModelRule("x", "m", []routing.Target{{Model: "v1", Weight: 1}, {Model: "v2", Weight: 1}}, true, 0)
-	rule.Assignment = trial()
+	rule.Assignment = attempted()
 	p.Rules = map[string]*routing.ModelRule{"m": rule}
 	return p
 }
@@ -144,7 +144,7 @@ func TestRescue(t *testing.T) {
 func TestRescueOfAMissingBackend(t *testing.T) {
 	rule := to(pool("stable", engine(t, echoing("good"))))
 	rule.Backends = append(rule.Backends, routing.Backend{Ref: "InferencePool default/gone", Weight: 1, Failure: "it is not there"})
-	rule.Assignment = trial()
+	rule.Assignment = attempted()
 	w, _ := newTrial(t, rule)
 	if e := echoed(t, w.post("/v1/completions", `{"model":"m"}`)); e.Engine != "good" {
 		t.Errorf("engine is %q", e.Engine)

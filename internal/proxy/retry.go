@@ -136,6 +136,8 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
+	case context.Cause(x.ctx) == errRolloutCancelled:
+		return refuseBriefly(llm.Unavailable("The version that was to answer this request has been withdrawn; send it again."), llm.ReasonRolloutCancelled)
 	case x.consultation != nil || x.pool != nil && x.pool.Picker != nil:
 		if no := x.blameExternal(err); no != nil {
 			return no

@@ -74,6 +74,34 @@ func (a *Assignment) Bar() { a.barred.Store(true) }
 // Barred reports whether Bar was called.
 func (a *Assignment) Barred() bool { return a.barred.Load() }
 
+// EachAssignment calls f with every assignment of the snapshot. One that several
+// listeners share comes several times.
+func (s *Snapshot) EachAssignment(f func(*Assignment)) {
+	for _, p := range s.Ports {
+		for _, l := range p.Listeners {
+			l.EachRoute(func(r *Route) {
+				if r.Rule.Assignment != nil {
+					f(r.Rule.Assignment)
+				}
+			})
+		}
+	}
+	for _, p := range s.Pools {
+		p.eachAssignment(f)
+	}
+}
+
+func (p *Pool) eachAssignment(f func(*Assignment)) {
+	for _, m := range p.Rules {
+		if m.Assignment != nil {
+			f(m.Assignment)
+		}
+	}
+	if m := p.Generic; m != nil && m.Assignment != nil {
+		f(m.Assignment)
+	}
+}
+
 // Key is one place a request may carry its key in: one field is set.
 type Key struct {
 	Header   string // canonical name
