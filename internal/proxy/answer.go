@@ -73,6 +73,9 @@ func (x *exchange) answer() *refusal {
 	x.metered = plainText && (x.pool.Inference || x.events)
 	if x.metered {
 		x.meter.Reset(contentType)
+		if x.request.HasModel {
+			x.meter.Expect(&x.request)
+		}
 	}
 	if x.restorer != nil && !(plainText && (x.events || mayBeJSON(mediaType(contentType)))) {
 		x.restorer = nil
