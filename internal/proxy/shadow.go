@@ -120,7 +120,7 @@ func (s *shadow) fill(request *llm.Request, model string) {
 	switch data := s.body.data; {
 	case len(data) == 0:
 	case request != nil && s.versus != nil:
-		s.request.Body = request.Revised(data, s.versus.revision(model))
+		s.request.Body = request.Revised(data, s.versus.revision(request, model))
 	case request != nil && model != request.Model:
 		parts := request.WithModel(data, model)
 		s.request.Body = parts[:]
