@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"internal/routing":          1,
 	"internal/scheduling":       2,
 	"internal/translate":        2,
+	"internal/tally":            3,
 	"internal/upstream":         3,
 	"internal/extproc":          3,
 	"internal/extproc/epptest":  3,
