@@ -24,13 +24,22 @@ func (o observer) End(v *proxy.Visit) {
 	o.log.Record(v.Request, &v.Outcome)
 }
 
+// Rescued moves the request's place among those in flight to the pool it is sent to
+// now, which End takes it from.
+func (o observer) Rescued(v *proxy.Visit, drawn *routing.Backend) {
+	o.metrics.InFlight(nameOf(drawn), -1)
+	o.metrics.InFlight(poolOf(v), 1)
+}
+
 func (o observer) Mirrored(m *routing.Mirror, result string) { o.metrics.Mirrored(m.Pool.Name, result) }
 
-// poolOf is the pool a request was drawn to, "" when it did not get so far. Begin
-// and End must agree on it, so it does not come from the growing Outcome.
-func poolOf(v *proxy.Visit) string {
-	if v.Backend == nil || v.Backend.Pool == nil {
+// poolOf is the pool a request is at, "" when it did not get so far. Begin and End
+// must agree on it but for Rescued, so it does not come from the growing Outcome.
+func poolOf(v *proxy.Visit) string { return nameOf(v.Backend) }
+
+func nameOf(b *routing.Backend) string {
+	if b == nil || b.Pool == nil {
 		return ""
 	}
-	return v.Backend.Pool.Name
+	return b.Pool.Name
 }

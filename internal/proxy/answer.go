@@ -64,6 +64,9 @@ func (x *exchange) answer() *refusal {
 	if x.reply.status == http.StatusSwitchingProtocols {
 		return x.join()
 	}
+	if x.reply.status >= 500 {
+		x.tellFailed(llm.ReasonUpstreamError)
+	}
 	contentType := x.reply.header.Get("Content-Type")
 	plainText := x.reply.header.Get("Content-Encoding") == ""
 	x.events = strings.EqualFold(mediaType(contentType), "text/event-stream")

@@ -86,6 +86,7 @@ func (x *exchange) scan(body []byte, required bool) *refusal {
 	}
 	x.request = request
 	x.visit.Outcome.Model, x.visit.Outcome.Stream = request.Model, request.Stream
+	x.visit.Outcome.PromptBytes = len(request.Prompt)
 	return nil
 }
 

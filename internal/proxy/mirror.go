@@ -141,13 +141,14 @@ func (b *mirrorBody) whole() bool {
 	return !b.over
 }
 
-// mirror makes the shadows of the request. Those of a body that is yet to be
+// mirror makes the shadows of the request, once. Those of a body that is yet to be
 // streamed wait for its end (startShadows).
 func (x *exchange) mirror() {
 	ofRule, ofBackend := x.rule.Filters.Mirrors, x.visit.Backend.Filters.Mirrors
-	if len(ofRule)+len(ofBackend) == 0 || x.asksForUpgrade() {
+	if len(ofRule)+len(ofBackend) == 0 || x.mirrored || x.asksForUpgrade() {
 		return
 	}
+	x.mirrored = true
 	x.addShadows(ofRule, &x.rule.Filters)
 	x.addShadows(ofBackend, &x.rule.Filters, &x.visit.Backend.Filters)
 	if len(x.shadows) == 0 {

@@ -119,6 +119,97 @@ func TestKeyOrder(t *testing.T) {
 	}
 }
 
+// TestKeyPlaces finds the key in each place that may carry it, and nowhere else.
+func TestKeyPlaces(t *testing.T) {
+	caller := &Caller{
+		Header: http.Header{
+			"X-Session": {"s", "t"}, "Cookie": {"a=1; session=c", "session=d"}, "Authorization": {"Bearer b"}, "X-Api-Key": {"k"},
+		},
+		User: []byte("u"), PromptCacheKey: []byte("p"), SafetyIdentifier: []byte("i"),
+	}
+	cases := []struct {
+		key  Key
+		name string
+		want string
+	}{
+		{Key{Header: "X-Session"}, "X-Session", "s"},
+		{Key{Header: "X-Other"}, "X-Other", ""},
+		{Key{Cookie: "session"}, "cookie session", "c"},
+		{Key{Cookie: "none"}, "cookie none", ""},
+		{Key{Field: BodyUser}, "body user", "u"},
+		{Key{Field: BodyPromptCacheKey}, "body prompt_cache_key", "p"},
+		{Key{Field: BodySafetyIdentifier}, "body safety_identifier", "i"},
+		{Key{Field: "temperature"}, "body temperature", ""},
+		{Key{Consumer: true}, "consumer", "Bearer b"},
+		{Key{}, "", ""},
+	}
+	for _, c := range cases {
+		a := &Assignment{Share: Buckets, Candidate: 1, Keys: []Key{c.key}}
+		a.Seal()
+		if got := a.Key(caller); got != c.want || c.key.String() != c.name {
+			t.Errorf("%q: key %q, want %q of %q", c.key.String(), got, c.want, c.name)
+		}
+		how := ByKey
+		if c.want == "" {
+			how = ByChance
+		}
+		if at := a.Assign(caller); at.How != how || at.Key != c.want || !at.Candidate {
+			t.Errorf("%q: place is %+v", c.name, at)
+		}
+		if got := a.Key(&Caller{}); got != "" {
+			t.Errorf("%q: key %q of nobody", c.name, got)
+		}
+	}
+}
+
+// TestOverride lets a header choose the side, but for a candidate without a share,
+// and no other word of it.
+func TestOverride(t *testing.T) {
+	for _, share := range []uint32{0, 1, Buckets} {
+		a := assignment(share, "x")
+		a.Override = "X-Side"
+		a.Exclude = map[string]struct{}{"s": {}}
+		for value, want := range map[string]Place{
+			"stable":    {How: Pinned, Key: "s"},
+			"candidate": {Candidate: share > 0, How: Pinned, Key: "s"}, // before what is excluded
+			"Candidate": {How: Pinned, Key: "s"},
+			"":          {How: Pinned, Key: "s"},
+		} {
+			if got := a.Assign(&Caller{Header: http.Header{"X-Side": {value}, "X-Session": {"s"}}}); got != want {
+				t.Errorf("share %d, %q: %+v, want %+v", share, value, got, want)
+			}
+		}
+		other := &Caller{Header: http.Header{"X-Side": {"both"}, "X-Session": {"t"}}}
+		if got := a.Assign(other); got.How != ByKey {
+			t.Errorf("share %d: another word is not ignored: %+v", share, got)
+		}
+	}
+}
+
+// TestBar has everybody on stable from then on, whoever asks for something else, and
+// so does Cancel.
+func TestBar(t *testing.T) {
+	barred, cancelled := assignment(Buckets, "x"), assignment(Buckets, "x")
+	cancelled.Cancel = true
+	if barred.Barred() || !barred.Assign(&Caller{}).Candidate {
+		t.Fatal("barred before it was")
+	}
+	barred.Bar()
+	barred.Bar()
+	for name, a := range map[string]*Assignment{"barred": barred, "cancelled": cancelled} {
+		a.Override = "X-Side"
+		a.Include = map[string]struct{}{"s": {}}
+		for _, h := range []http.Header{nil, {"X-Session": {"t"}}, {"X-Session": {"s"}}, {"X-Side": {"candidate"}}} {
+			if at := a.Assign(&Caller{Header: h}); at.Candidate || at.How != Pinned {
+				t.Errorf("%s, %v: %+v", name, h, at)
+			}
+		}
+	}
+	if !barred.Barred() || cancelled.Barred() {
+		t.Error("who is barred is not told")
+	}
+}
+
 // TestByChance: without a key the share is met exactly, as by weights.
 func TestByChance(t *testing.T) {
 	a := assignment(2500, "x")
