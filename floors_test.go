@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/proxy":            4,
 	"internal/admin":            4,
 	"internal/sim":              4,
+	"internal/warmup":           4,
 	"internal/source/file":      5,
 	"internal/source/kube":      5,
 	"internal/app":              6,

@@ -51,6 +51,11 @@ type Part struct {
 	Failed, Rescued string
 }
 
+// moved reports that the candidate was given up for stable.
+func (p *Part) moved() bool {
+	return p.Candidate && p.Rescued != "" && (p.Failed != "" || p.Rescued == llm.ReasonRolloutCancelled)
+}
+
 // Books are the counts of one gateway process. They are safe for concurrent use.
 type Books struct {
 	opts  Options
@@ -149,6 +154,18 @@ func (b *Books) Arrive(p Part, now time.Time) {
 	}
 }
 
+// Rescued tells that stable was asked instead of the candidate: from now on the
+// request is in flight there.
+func (b *Books) Rescued(p Part, now time.Time) {
+	if p.Assignment == nil || !p.moved() {
+		return
+	}
+	x := b.of(&p, now)
+	defer x.mu.Unlock()
+	x.inFlight[0]--
+	x.inFlight[1]++
+}
+
 // Failed tells that a request has failed on the candidate before the first byte of
 // an answer.
 func (b *Books) Failed(p Part, now time.Time) { b.record(&p, true, now) }
@@ -187,8 +204,11 @@ func (b *Books) Close(p Part, o *llm.Outcome) {
 	x := b.of(&p, o.End)
 	defer x.mu.Unlock()
 	x.roll(b.number(o.End))
-	arm := armOf(&p.Place)
-	x.inFlight[arm] = max(x.inFlight[arm]-1, 0)
+	if p.moved() {
+		x.inFlight[1]--
+	} else {
+		x.inFlight[armOf(&p.Place)]--
+	}
 	if p.How != routing.Pinned && p.Assignment.Watched {
 		x.close(&p, o, session)
 	}

@@ -57,7 +57,7 @@ func (b *book) counts(pools map[string][]Endpoint, now time.Time) rollout.Rollou
 	for i := range b.splits {
 		s := &b.splits[i]
 		out.Revision = max(out.Revision, s.Assignment.Revision)
-		for _, e := range s.lacking() {
+		for _, e := range s.Lacking() {
 			lacking[e] = true
 		}
 	}

@@ -6,4 +6,4 @@ func (f *facts) quality(r *llm.Report) {
 	f.ask(empty, r.FirstToken.IsZero())
 }
 
-func promptBytes(o *llm.Outcome) int { return int(o.BytesIn) }
+func promptBytes(o *llm.Outcome) int { return o.PromptBytes }

@@ -52,10 +52,10 @@ func appendModels(out []Split, p *routing.Pool, m *routing.ModelRule) []Split {
 	return append(out, Split{Assignment: a, Stable: p, Candidate: p, StableModel: m.Targets[a.Stable].Model, CandidateModel: m.Targets[a.Candidate].Model})
 }
 
-// lacking returns the candidate's endpoints that are known not to serve its model.
+// Lacking returns the candidate's endpoints that are known not to serve its model.
 // Where the sides are pools no model is named: there it is those that serve none of
 // the names that clients may ask stable for.
-func (s *Split) lacking() []string {
+func (s *Split) Lacking() []string {
 	if s.Candidate == nil || !s.Candidate.Inference {
 		return nil
 	}

@@ -119,7 +119,7 @@ func oneCall(r *rand.Rand, b *Books, second float64) call {
 	o := outcome(at(second))
 	o.Start = at(second - r.ExpFloat64())
 	o.Report.FirstToken = o.Start.Add(o.End.Sub(o.Start) / 3)
-	o.BytesIn = int64(r.IntN(5000))
+	o.PromptBytes = r.IntN(5000)
 	switch r.IntN(8) {
 	case 0:
 		o = ended(at(second), llm.ReasonUpstreamReset)
