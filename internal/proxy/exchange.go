@@ -40,6 +40,8 @@ type exchange struct {
 	upload  *upload     // a body that is streamed
 	shadows []*shadow   // copies for mirrors that wait for the end of upload
 
+	comparisons [2]*comparison // with a copy that a candidate got, by part; nil: none
+
 	out       upstream.Request // what the engine is sent
 	header    http.Header      // out.Header, this exchange's own
 	parts     [3][]byte        // out.Body
@@ -209,6 +211,7 @@ func (x *exchange) finish() {
 	x.startShadows()
 	x.began()
 	p.observer.End(&x.visit)
+	x.endComparisons()
 	x.body.release(p)
 	x.leaveTrials()
 	if x.cancel != nil {

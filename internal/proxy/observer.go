@@ -101,6 +101,27 @@ type MirrorObserver interface {
 	Mirrored(m *routing.Mirror, result string)
 }
 
+// A ShadowObserver is an Observer that is also told what became of each copy of a
+// request of stable's that the candidate of a rollout was meant to get.
+type ShadowObserver interface {
+	// Shadowed comes once per copy, as Mirrored does.
+	Shadowed(a *routing.Assignment, result string)
+}
+
+// A CompareObserver is an Observer that is also told how the candidate of a rollout
+// did what stable did for a client.
+type CompareObserver interface {
+	// Compared comes once for each copy that was not dropped, when both the request on
+	// stable and the copy are over, in the goroutine of either. The outcomes are the
+	// observer's to keep.
+	//
+	// Both were asked the same, but the copy for no more tokens than a.Shadow.MaxTokens:
+	// where an answer is that long, its length and finish reason say nothing. Start of
+	// the candidate's is when the copy was taken up. Its times are those of arrival
+	// here, for nobody takes its answer. Copies are sheddable, whatever the request is.
+	Compared(a *routing.Assignment, stable, candidate *llm.Outcome)
+}
+
 // nobody is the Observer of a Proxy that was given none.
 type nobody struct{}
 

@@ -46,6 +46,7 @@ type Assignment struct {
 	Cancel bool
 
 	random *Split
+	shadow *Split
 	barred atomic.Bool
 }
 
@@ -183,6 +184,24 @@ const (
 func (a *Assignment) Seal() {
 	a.Share = min(a.Share, Buckets)
 	a.random = NewSplit("rollout "+a.Rollout+","+a.Salt, []uint32{Buckets - a.Share, a.Share})
+	a.shadow = nil
+	if a.Shadow != nil {
+		p := uint32(min(max(a.Shadow.Percent, 0), 100))
+		a.shadow = NewSplit("shadow "+a.Rollout+","+a.Salt, []uint32{100 - p, p})
+	}
+}
+
+func (a *Assignment) eachSplit(f func(*Split)) {
+	f(a.random)
+	if a.shadow != nil {
+		f(a.shadow)
+	}
+}
+
+// DrawShadow reports whether the next of stable's requests is to be copied to the
+// candidate. The percentage is met as exactly as the weights of backends are.
+func (a *Assignment) DrawShadow() bool {
+	return a.shadow != nil && !a.Barred() && !a.Cancel && a.shadow.Draw() == 1
 }
 
 // Key returns the caller's key, "" when it has none.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -207,6 +208,65 @@ func TestBar(t *testing.T) {
 	}
 	if !barred.Barred() || cancelled.Barred() {
 		t.Error("who is barred is not told")
+	}
+}
+
+// TestDrawShadow meets percentages exactly, goes on where the snapshot before stood,
+// and leaves a candidate alone that is out.
+func TestDrawShadow(t *testing.T) {
+	shadowing := func(percent int) (*Assignment, *Snapshot) {
+		m := NewModelRule("InferenceModel n/m", "m", []Target{{"one", 1}, {"two", 0}}, false, 0)
+		m.Assignment = assignment(0, "x")
+		m.Assignment.Shadow = &Shadow{Percent: percent}
+		m.Assignment.Seal()
+		return m.Assignment, &Snapshot{Pools: map[string]*Pool{"p": {Generic: m}}}
+	}
+	for percent, want := range map[int]int{-1: 0, 0: 0, 1: 2, 30: 60, 100: 200, 101: 200} {
+		a, s := shadowing(percent)
+		s.Arm(nil, rand.New(rand.NewPCG(1, 2)))
+		n := 0
+		for i := range 200 {
+			if i == 150 { // in the middle of a block
+				next, later := shadowing(percent)
+				later.Arm(s, rand.New(rand.NewPCG(3, 4)))
+				a = next
+			}
+			if a.DrawShadow() {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d%%: %d of 200, want %d", percent, n, want)
+		}
+	}
+	a, _ := shadowing(100)
+	if a.Bar(); a.DrawShadow() {
+		t.Error("a barred candidate gets copies")
+	}
+	if assignment(5000, "x").DrawShadow() {
+		t.Error("copies without a task")
+	}
+}
+
+// TestEachAssignment finds those of rules, of models and of all other models.
+func TestEachAssignment(t *testing.T) {
+	model := func(rollout string) *ModelRule {
+		m := NewModelRule("x", "m", []Target{{"one", 1}}, false, 0)
+		m.Assignment = &Assignment{Rollout: rollout}
+		return m
+	}
+	plain := NewModelRule("x", "n", []Target{{"one", 1}}, false, 0)
+	l := &Listener{}
+	l.AddRoute("", &Route{Rule: &Rule{Assignment: &Assignment{Rollout: "rule"}}})
+	l.AddRoute("", &Route{Rule: &Rule{}})
+	s := &Snapshot{Ports: []*Port{{Listeners: []*Listener{l}}}, Pools: map[string]*Pool{
+		"p": {Rules: map[string]*ModelRule{"m": model("model"), "n": plain}, Generic: model("others")}, "q": {Generic: plain}, "r": {},
+	}}
+	var got []string
+	s.EachAssignment(func(a *Assignment) { got = append(got, a.Rollout) })
+	slices.Sort(got)
+	if want := []string{"model", "others", "rule"}; !slices.Equal(got, want) {
+		t.Errorf("assignments are %v, want %v", got, want)
 	}
 }
 
