@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/tally"
@@ -39,6 +40,9 @@ func endpointsOf(list []scheduling.EndpointStats, now time.Time) []tally.Endpoin
 	}
 	return out
 }
+
+// counts is what this process has counted for rollouts.
+func (p *plane) counts() rollout.Counts { return p.books.Counts(time.Now()) }
 
 // barCandidate stops this gateway from sending to the candidate of a rollout.
 func (p *plane) barCandidate(namespace, name string) error {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/tally"
@@ -61,6 +62,18 @@ func (o observer) Rescued(v *proxy.Visit, drawn *routing.Backend) {
 }
 
 func (o observer) Mirrored(m *routing.Mirror, result string) { o.metrics.Mirrored(m.Pool.Name, result) }
+
+func (o observer) Compared(a *routing.Assignment, stable, candidate *llm.Outcome) {
+	o.books.Pair(a, stable, candidate, time.Now())
+}
+
+// What proxy looks for in its Observer.
+var (
+	_ proxy.RolloutObserver = observer{}
+	_ proxy.RescueObserver  = observer{}
+	_ proxy.MirrorObserver  = observer{}
+	_ proxy.CompareObserver = observer{}
+)
 
 // poolOf is the pool a request is at, "" when it did not get so far. Begin and End
 // must agree on it but for Rescued, so it does not come from the growing Outcome.

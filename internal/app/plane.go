@@ -15,7 +15,6 @@ import (
 	"crossfade.dev/internal/extproc"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
-	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/tally"
@@ -202,7 +201,7 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 func (p *plane) sources() admin.Sources {
 	return admin.Sources{
 		View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained,
-		Counts: func() rollout.Counts { return p.books.Counts(time.Now()) }, Bar: p.barCandidate,
+		Counts: p.counts, Bar: p.barCandidate,
 	}
 }
 

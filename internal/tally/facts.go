@@ -145,7 +145,14 @@ func (f *facts) answer(o *llm.Outcome) {
 	}
 	f.ask(cutAtLength, atLength(r.FinishReason))
 	f.ask(filtered, r.FinishReason == "content_filter")
-	f.quality(r)
+	f.ask(empty, r.Empty)
+	f.ask(looping, r.Looping)
+	if r.WantedJSON {
+		f.ask(badJSON, r.InvalidJSON)
+	}
+	if r.ToolCalls > 0 {
+		f.ask(badToolCall, r.InvalidToolCalls > 0)
+	}
 	f.measured[outputTokens] = int16(stats.BucketOf(int64(r.Tokens)))
 }
 

@@ -21,12 +21,13 @@ var (
 	freshNames  = [numFresh]string{" fresh<25%", " fresh<75%", ""}
 )
 
-// bytesPerToken is about how many bytes of a prompt's JSON make one token.
+// bytesPerToken is about how many bytes of a prompt's JSON make one token. What the
+// answer reports is not asked: versions may count differently.
 const bytesPerToken = 4
 
 func promptOf(o *llm.Outcome) prompt {
 	p := prompt{length: numLengths - 1, fresh: numFresh - 1}
-	tokens := promptBytes(o) / bytesPerToken
+	tokens := o.PromptBytes / bytesPerToken
 	for i, limit := range [...]int{512, 2 << 10, 8 << 10, 32 << 10} {
 		if tokens < limit {
 			p.length = uint8(i)
