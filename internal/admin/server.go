@@ -30,6 +30,7 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 	handleCounts(mux, s)
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Scheduling()) })
 	mux.HandleFunc("GET /explain", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Explained()) })
+	handleRollouts(mux, s)
 	mux.HandleFunc("GET /{$}", index)
 	return mux
 }
@@ -58,12 +59,17 @@ func index(w http.ResponseWriter, _ *http.Request) {
               /rollouts/NAMESPACE/NAME/kill, from this machine and as JSON, stops
               it from sending to the candidate
   /endpoints  what the picker knows of each endpoint (JSON)
+  /rollouts   rollouts and where they stand (JSON, of crossfade up); verbs are
+              POSTed to /rollouts/NAMESPACE/NAME/request
   /explain    why endpoints were chosen: one decision per second and pool (JSON)
 `)
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
+func writeJSON(w http.ResponseWriter, v any) { writeJSONAs(w, http.StatusOK, v) }
+
+func writeJSONAs(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // the client has gone: nobody is left to tell

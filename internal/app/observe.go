@@ -54,7 +54,7 @@ func (o observer) FirstByte(v *proxy.Visit) {
 // Rescued moves the request's place among those in flight to where it is sent now,
 // which End takes it from.
 func (o observer) Rescued(v *proxy.Visit, drawn *routing.Backend) {
-	o.metrics.InFlight(nameOf(drawn), -1)
+	o.metrics.InFlight(poolName(drawn), -1)
 	o.metrics.InFlight(poolOf(v), 1)
 	for i := range v.Parts {
 		o.books.Rescued(tally.Part(v.Parts[i]), time.Now())
@@ -77,9 +77,9 @@ var (
 
 // poolOf is the pool a request is at, "" when it did not get so far. Begin and End
 // must agree on it but for Rescued, so it does not come from the growing Outcome.
-func poolOf(v *proxy.Visit) string { return nameOf(v.Backend) }
+func poolOf(v *proxy.Visit) string { return poolName(v.Backend) }
 
-func nameOf(b *routing.Backend) string {
+func poolName(b *routing.Backend) string {
 	if b == nil || b.Pool == nil {
 		return ""
 	}

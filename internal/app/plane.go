@@ -42,6 +42,8 @@ type plane struct {
 	books     *tally.Books
 	warmup    *warmup.Runner
 
+	rollouts *rollouts // nil where the API server has them
+
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
 	draining atomic.Bool
@@ -199,10 +201,14 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{
+	s := admin.Sources{
 		View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained,
 		Counts: p.counts, Bar: p.barCandidate,
 	}
+	if p.rollouts != nil {
+		s.Rollouts, s.Ask = p.rollouts.list, p.rollouts.ask
+	}
+	return s
 }
 
 func (p *plane) ready() error {
