@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -118,8 +119,10 @@ type Sources struct {
 	// Bar stops this gateway from sending anything to the candidate of a rollout's
 	// running attempt; nil: it serves nothing.
 	Bar func(namespace, name string) error
-	// Rollouts are all rollouts with their statuses, and Ask hands a verb to one;
-	// nil where the API server has both.
+	// Rollouts are all rollouts with their statuses, and Ask hands a verb to one and
+	// returns it after the step that took the verb up (taken), or as it is if that
+	// does not happen soon; nil where the API server has both. Errors are ErrNotFound,
+	// ErrConflict with the reason, and those of writing.
 	Rollouts func() []*cfv1a1.InferenceRollout
-	Ask      func(namespace, name string, r cfv1a1.RolloutRequest) error
+	Ask      func(ctx context.Context, namespace, name string, r cfv1a1.RolloutRequest) (o *cfv1a1.InferenceRollout, taken bool, err error)
 }

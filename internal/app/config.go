@@ -50,6 +50,9 @@ type Config struct {
 	// says otherwise; BufferBytes bounds all buffered bodies together.
 	MaxBodyBytes int64
 	BufferBytes  int64
+	// StateFile is where Up keeps the statuses of rollouts over restarts, "" for
+	// nowhere; see DefaultStateFile.
+	StateFile string
 	// Log takes the gateway's own log.
 	Log *slog.Logger
 }

@@ -17,8 +17,10 @@ import (
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
+	"crossfade.dev/internal/tally"
 	"crossfade.dev/internal/translate"
 	"crossfade.dev/internal/upstream"
+	"crossfade.dev/internal/warmup"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -37,6 +39,10 @@ type plane struct {
 	listeners *proxy.Listeners
 	registry  *prometheus.Registry
 	metrics   *admin.Metrics
+	books     *tally.Books
+	warmup    *warmup.Runner
+
+	rollouts *rollouts // nil where the API server has them
 
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
@@ -65,11 +71,13 @@ func newPlane(cfg Config, ring func()) *plane {
 	})
 	p.client = upstream.New(upstream.Options{})
 	p.pickers = extproc.New(extproc.Options{Logger: cfg.Log})
+	p.warmup = warmup.New(warmup.Options{Transport: func(pool *routing.Pool, id *routing.Identity) http.RoundTripper { return p.proxy.Transport(pool, id) }, Logger: cfg.Log})
+	p.books = p.newBooks()
 	p.proxy = proxy.New(proxy.Options{
 		Picker:   p.scheduler,
 		Upstream: p.client,
 		External: consultations(p.pickers),
-		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
+		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog), p.books},
 		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
 		Logger:   cfg.Log,
@@ -93,6 +101,7 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	tasks := newTasks(stop)
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
 	tasks.start("model server polling", func() error { return p.poller.Run(work) })
+	tasks.start("warm-up", func() error { return p.warmup.Run(work) })
 	tasks.start("configuration", func() error { return configuration(work) })
 
 	select {
@@ -130,6 +139,7 @@ func (p *plane) drain() error {
 // not be opened.
 func (p *plane) serve(ctx context.Context, s *routing.Snapshot) []proxy.PortError {
 	s.Arm(p.snapshot, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	p.books.Adopt(s, time.Now())
 	p.proxy.Publish(s)
 	p.snapshot = s
 	unbound := p.listeners.Sync(ctx, s.Ports)
@@ -157,6 +167,9 @@ func (p *plane) follow(s *routing.Snapshot) {
 	p.poller.SetEndpoints(targets)
 	p.scheduler.Retain(s)
 	p.pickers.Retain(s)
+	splits := tally.Splits(s)
+	p.warmup.Set(splits)
+	p.metrics.Rollouts(sharesOf(splits))
 }
 
 // show makes v the view and says whether it is the first.
@@ -188,7 +201,14 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	s := admin.Sources{
+		View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained,
+		Counts: p.counts, Bar: p.barCandidate,
+	}
+	if p.rollouts != nil {
+		s.Rollouts, s.Ask = p.rollouts.list, p.rollouts.ask
+	}
+	return s
 }
 
 func (p *plane) ready() error {

@@ -11,7 +11,7 @@ import (
 // Verdict is what a guardrail says now: one of package stats' or of these.
 type Verdict string
 
-// The verdicts. Absent: traffic of this kind does not occur, or is rare, in both arms.
+// The verdicts. Absent: traffic of this kind does not occur, in neither arm.
 // Confounded: the arms are not comparable now. Waiting: a provider has not
 // answered yet, or fails.
 const (
@@ -98,9 +98,6 @@ func (m *machine) verdict(g *Guardrail, b *Book) (Verdict, string) {
 	}
 	if v == Insufficient && m.absent(g, found) {
 		return Absent, "no such traffic"
-	}
-	if v == Insufficient && g.Conditional && m.othersHave(g.MinSamples) {
-		return Absent, fmt.Sprintf("rare: %d of %d units seen", min(found.Table.Candidate.Units, found.Table.Stable.Units), g.MinSamples)
 	}
 	if v == Insufficient {
 		return v, fmt.Sprintf("%d of %d units seen", min(found.Table.Candidate.Units, found.Table.Stable.Units), g.MinSamples)

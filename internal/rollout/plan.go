@@ -173,9 +173,6 @@ type Guardrail struct {
 	// Loaded says that the load of an arm moves the metric, as it does latencies:
 	// it is judged only while both are about equally loaded.
 	Loaded bool
-	// Conditional says that only some requests are of its kind, such as those that
-	// ask for JSON: where these are few, nothing waits for more of them.
-	Conditional bool
 	// Tolerance is how many times as long a latency may be, in steps of 9 %; 1 is
 	// not at all. The candidate's is compared with the threshold times it.
 	Tolerance float64
@@ -185,6 +182,9 @@ type Guardrail struct {
 	// Max is the largest rate of events that is good, for any arm; 0 is none.
 	Max        float64
 	MinSamples int64
+	// Rare says that few requests, perhaps none, are units of the metric, as when it
+	// is about answers in JSON: too few of them hold nothing up.
+	Rare bool
 	// External says that a provider outside reports a value, which is good
 	// between Low and High.
 	External  bool
