@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"internal/extproc":          3,
 	"internal/extproc/epptest":  3,
 	"internal/source":           4,
+	"internal/conductor":        4,
 	"internal/modelserver":      4,
 	"internal/proxy":            4,
 	"internal/admin":            4,

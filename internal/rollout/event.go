@@ -20,6 +20,9 @@ type Event struct {
 	// own; it says why.
 	Breaker string
 	Values  []Value
+	// Blocked says why the plan must not go on, "" if it may. Guardrails and
+	// operators are heard nevertheless.
+	Blocked string
 }
 
 // Observation is what all gateways counted in one window. It is complete or it is
