@@ -84,7 +84,7 @@ func (h Histogram) Check() bool {
 // are taken from stable's trail, before the window they are used on, so that what
 // is tested cannot move them.
 type Trail struct {
-	Weight map[int]float64 `json:"w,omitempty"`
+	Weight map[int]float64
 }
 
 // trailHalf is the number of units after which a unit weighs half: enough that
