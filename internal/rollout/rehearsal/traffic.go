@@ -165,7 +165,7 @@ func median(metric string, a Arm) time.Duration {
 		return a.TTFT
 	case rollout.OutputTokens:
 		return tokens * time.Millisecond
-	case rollout.TPOT:
+	case rollout.TPOT, rollout.SlowestGap:
 		return tpot
 	}
 	return a.TTFT + tokens*tpot // of a whole answer

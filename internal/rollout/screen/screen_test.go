@@ -22,12 +22,10 @@ type story struct {
 	out strings.Builder
 }
 
-func newStory(t *testing.T, traffic rehearsal.Traffic, change func(*rollout.Plan)) *story {
+func newStory(t *testing.T, traffic rehearsal.Traffic) *story {
 	t.Helper()
 	p := &rollout.Plan{Name: "chat/qwen3", Target: "HTTPRoute chat/llm[chat]", Stable: "InferencePool chat/qwen3-v1", Candidate: "InferencePool chat/qwen3-v2"}
-	if change != nil {
-		change(p)
-	}
+	p.Analysis.Guardrails = []rollout.Guardrail{{Name: rollout.ErrorRate, MinSamples: 100}, {Name: rollout.TTFT}, {Name: rollout.FinishLength, Class: rollout.Soft}}
 	p.Complete()
 	r, err := rehearsal.New(p, traffic, 1)
 	if err != nil {
@@ -72,26 +70,26 @@ var (
 )
 
 var stories = map[string]func(*testing.T) *story{
-	"idle": func(t *testing.T) *story { return newStory(t, rehearsal.Traffic{}, nil) },
+	"idle": func(t *testing.T) *story { return newStory(t, rehearsal.Traffic{}) },
 	"collecting": func(t *testing.T) *story {
-		return newStory(t, rehearsal.Traffic{}, nil).until(at(100, time.Minute))
+		return newStory(t, rehearsal.Traffic{}).until(at(100, time.Minute))
 	},
-	"inconclusive": func(t *testing.T) *story { return newStory(t, slower, nil).until(at(500, 4*time.Minute)) },
-	"aborting":     func(t *testing.T) *story { return newStory(t, errors2, nil).until(phase(rollout.Aborting)) },
-	"aborted":      func(t *testing.T) *story { return newStory(t, errors2, nil).until(phase(rollout.Aborted)) },
+	"inconclusive": func(t *testing.T) *story { return newStory(t, slower).until(at(500, 4*time.Minute)) },
+	"aborting":     func(t *testing.T) *story { return newStory(t, errors2).until(phase(rollout.Aborting)) },
+	"aborted":      func(t *testing.T) *story { return newStory(t, errors2).until(phase(rollout.Aborted)) },
 	"paused": func(t *testing.T) *story {
-		s := newStory(t, rehearsal.Traffic{}, nil).until(at(500, time.Minute))
+		s := newStory(t, rehearsal.Traffic{}).until(at(500, time.Minute))
 		s.Ask(rollout.Request{ID: "1", Verb: rollout.VerbPause, By: "ann@desk", Reason: "look at the \x1b[31mlogs"})
 		return s
 	},
 	"capacity": func(t *testing.T) *story {
-		return newStory(t, oneOfTen, nil).until(func(s *rollout.State) bool { return s.Hold == "CapacityLimited" })
+		return newStory(t, oneOfTen).until(func(s *rollout.State) bool { return s.Hold == "CapacityLimited" })
 	},
 	"promoted": func(t *testing.T) *story {
-		return newStory(t, rehearsal.Traffic{}, nil).until(phase(rollout.Promoted))
+		return newStory(t, rehearsal.Traffic{}).until(phase(rollout.Promoted))
 	},
 	"superseded": func(t *testing.T) *story {
-		s := newStory(t, rehearsal.Traffic{}, nil).until(at(2500, time.Minute))
+		s := newStory(t, rehearsal.Traffic{}).until(at(2500, time.Minute))
 		s.Plan.Candidate = "InferencePool chat/qwen3-v3"
 		return s.until(func(s *rollout.State) bool { return s.Number == 2 && s.Share.Set == 100 })
 	},
