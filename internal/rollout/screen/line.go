@@ -19,6 +19,15 @@ type Log struct {
 
 // Line returns the line of a report, "" when nothing that matters has changed.
 func (g *Log) Line(r *rollout.Report) string {
+	text := g.Changes(r)
+	if text == "" {
+		return ""
+	}
+	return strings.Join([]string{r.At.UTC().Format(time.RFC3339), clean(r.Name), text}, "  ")
+}
+
+// Changes is the line without time and name.
+func (g *Log) Changes(r *rollout.Report) string {
 	changes, now := g.changed(r)
 	head := fmt.Sprintf("%s step %d/%d share %s", r.Phase, r.Step, r.Steps, r.Set)
 	if r.Doing != "" {
@@ -39,7 +48,7 @@ func (g *Log) Line(r *rollout.Report) string {
 		return ""
 	}
 	g.last, g.verdicts = key, now
-	parts := []string{r.At.UTC().Format(time.RFC3339), clean(r.Name), head}
+	parts := []string{head}
 	if len(changes) > 0 {
 		parts = append(parts, strings.Join(changes, ", "))
 	}
