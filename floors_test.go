@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"internal/translate":        2,
 	"internal/upstream":         3,
 	"internal/extproc":          3,
+	"internal/gossip":           3,
 	"internal/extproc/epptest":  3,
 	"internal/source":           4,
 	"internal/modelserver":      4,

@@ -13,6 +13,7 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/extproc"
+	"crossfade.dev/internal/gossip"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
@@ -37,6 +38,7 @@ type plane struct {
 	listeners *proxy.Listeners
 	registry  *prometheus.Registry
 	metrics   *admin.Metrics
+	gossip    *gossip.Gossip // nil: nobody is told anything
 
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
@@ -57,7 +59,11 @@ func newPlane(cfg Config, ring func()) *plane {
 		Objective:  scheduling.Objective(cfg.Objective),
 		Queue:      scheduling.QueueOptions{Calls: cfg.QueueCalls, For: cfg.QueueFor},
 		StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval),
+		Share:      cfg.ShareInterval > 0,
 	})
+	if cfg.ShareInterval > 0 {
+		p.gossip = gossip.New(gossip.Options{Books: p.scheduler, Interval: cfg.ShareInterval, Logger: cfg.Log})
+	}
 	p.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: p.scheduler.Observe,
@@ -93,6 +99,9 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	tasks := newTasks(stop)
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
 	tasks.start("model server polling", func() error { return p.poller.Run(work) })
+	if p.gossip != nil {
+		tasks.start("telling other gateways", func() error { return p.gossip.Run(work) })
+	}
 	tasks.start("configuration", func() error { return configuration(work) })
 
 	select {
@@ -188,7 +197,11 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	s := admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	if p.gossip != nil {
+		s.Gossip = p.gossip
+	}
+	return s
 }
 
 func (p *plane) ready() error {

@@ -30,6 +30,7 @@ func NewUp(cfg Config) (*Up, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.ShareInterval = 0 // it is one process
 	u := &Up{source: src, inputs: newInputs()}
 	u.plane = newPlane(cfg, u.inputs.ring)
 	u.fleet = newFleet(sim.Options{Speed: cfg.SimSpeed, Seed: cfg.SimSeed, Logger: cfg.Log}, cfg.Log)
