@@ -160,9 +160,16 @@ func (r *reader) text() string {
 	return s
 }
 
+// leastEndpoint is how few bytes an endpoint takes: its eight numbers.
+const leastEndpoint = 8
+
 func (r *reader) pool() scheduling.PoolNews {
 	p := scheduling.PoolNews{ID: r.text()}
-	for range r.count() {
+	n := r.count()
+	if room := min(n, len(r.b)/leastEndpoint); room > 0 {
+		p.Endpoints = make([]scheduling.EndpointNews, 0, room)
+	}
+	for range n {
 		p.Endpoints = append(p.Endpoints, r.endpoint())
 		if r.err != nil {
 			break

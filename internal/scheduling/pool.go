@@ -238,7 +238,9 @@ func (p *pool) close() {
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
 	for _, from := range p.peers {
-		delete(from.work, e)
+		if e.slot < len(from.work) {
+			from.work[e.slot] = work{} // it will be another's
+		}
 	}
 	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })
 	p.prefixes.forget(e.slot)
