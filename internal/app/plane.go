@@ -64,6 +64,7 @@ func newPlane(cfg Config, ring func()) *plane {
 	if cfg.ShareInterval > 0 {
 		p.gossip = gossip.New(gossip.Options{Books: p.scheduler, Interval: cfg.ShareInterval, Logger: cfg.Log})
 	}
+	p.registry.MustRegister(admin.NewPicking(p.scheduler.Stats, p.sharing()))
 	p.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: p.scheduler.Observe,
@@ -202,6 +203,14 @@ func (p *plane) sources() admin.Sources {
 		s.Gossip = p.gossip
 	}
 	return s
+}
+
+// sharing is how the gossip goes, nil when there is none.
+func (p *plane) sharing() func() gossip.Stats {
+	if p.gossip == nil {
+		return nil
+	}
+	return p.gossip.Stats
 }
 
 func (p *plane) ready() error {
