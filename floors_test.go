@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/tally":            3,
 	"internal/upstream":         3,
 	"internal/extproc":          3,
+	"internal/gossip":           3,
 	"internal/extproc/epptest":  3,
 	"internal/source":           4,
 	"internal/conductor":        4,
