@@ -35,6 +35,7 @@ func NewUp(cfg Config) (*Up, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.ShareInterval = 0 // it is one process
 	u := &Up{source: src, inputs: newInputs()}
 	u.plane = newPlane(cfg, u.inputs.ring)
 	u.rollouts = newRollouts(cfg.StateFile, u.inputs.ring, cfg.Log)
@@ -58,9 +59,6 @@ func (u *Up) Run(ctx context.Context) error {
 		return tasks.wait()
 	})
 }
-
-// counts is what this process has counted for rollouts.
-func (u *Up) counts() rollout.Counts { return rollout.Counts{} }
 
 // onlyGateway reads the one gateway there is.
 type onlyGateway func() rollout.Counts
