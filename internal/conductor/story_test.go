@@ -200,7 +200,7 @@ func TestStale(t *testing.T) {
 			t.Errorf("the other's state was overwritten: %+v", s)
 		}
 		// A newer leader's state is never written over by an older one.
-		w.conductor.o.Epoch = func() int64 { return 6 }
+		w.epoch.Store(6)
 		before := w.writes
 		time.Sleep(time.Minute)
 		if w.writes != before {
