@@ -104,14 +104,14 @@ func (c *Controller) Run(ctx context.Context) error {
 // error: whoever starts this process starts it again, as a follower.
 func (c *Controller) lead(ctx context.Context) error {
 	if c.cfg.Lease.Name == "" {
-		c.write(ctx)
+		c.write(ctx, 0)
 		return nil
 	}
 	return kube.Elect(ctx, c.cfg.API, c.cfg.Lease, c.write)
 }
 
 // write writes what reconcile finds, for as long as this controller leads.
-func (c *Controller) write(ctx context.Context) {
+func (c *Controller) write(ctx context.Context, epoch int64) {
 	c.cfg.Log.Info("leading: writing statuses and data planes")
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
