@@ -14,7 +14,7 @@ import (
 func (w *worker) load() {
 	status := w.object.Status
 	w.status = &status
-	state, err := stateOf(status.Machine)
+	state, err := StateOf(&status)
 	if err != nil {
 		w.complain("status.machine cannot be read; the rollout pauses with the share it has", err)
 		state, w.unread = rescue(w.object, &w.followed.Plan), status.Machine
@@ -24,15 +24,15 @@ func (w *worker) load() {
 	w.state = state
 }
 
-// stateOf reads what the machine has written into a status; "" is a rollout that has
+// StateOf reads the machine's state in a status; where there is none the rollout has
 // not begun.
-func stateOf(machine string) (*rollout.State, error) {
+func StateOf(status *cfv1a1.InferenceRolloutStatus) (*rollout.State, error) {
 	state := &rollout.State{}
-	if machine == "" {
+	if status.Machine == "" {
 		return state, nil
 	}
-	if err := json.Unmarshal([]byte(machine), state); err != nil {
-		return nil, err
+	if err := json.Unmarshal([]byte(status.Machine), state); err != nil {
+		return nil, fmt.Errorf("status.machine: %w", err)
 	}
 	return state, nil
 }

@@ -130,7 +130,7 @@ func (w *worker) mustWrite(next *rollout.State, status *cfv1a1.InferenceRolloutS
 	switch {
 	case len(actions) > 0 || w.status == nil || next.LastRequest != w.state.LastRequest:
 		return true
-	case text(essence(status)) != text(essence(w.status)):
+	case !Alike(status, w.status):
 		return true
 	case next.Phase.Running() || !w.resting():
 		return time.Since(w.wrote) >= writeEvery
@@ -138,7 +138,10 @@ func (w *worker) mustWrite(next *rollout.State, status *cfv1a1.InferenceRolloutS
 	return false
 }
 
-// essence is a status without what moves all the time.
+// Alike reports whether two statuses differ in nothing but counts, instants and
+// words, which move all the time, and what others write.
+func Alike(a, b *cfv1a1.InferenceRolloutStatus) bool { return text(essence(a)) == text(essence(b)) }
+
 func essence(s *cfv1a1.InferenceRolloutStatus) any {
 	e := *s
 	e.Machine, e.Message, e.Verdicts, e.Request = "", "", nil, nil

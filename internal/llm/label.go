@@ -14,6 +14,16 @@ const (
 	labelChoices
 	labelDelta
 	labelText
+	labelContent
+	labelThought // reasoning_content, reasoning, thinking
+	labelRefusal
+	labelOutput
+	labelIndex
+	labelCalls // tool_calls, function_call
+	labelFunction
+	labelBlock // content_block
+	labelName
+	labelArguments
 	labelError
 	labelStop // stop_sequence
 	labelSignature
@@ -52,6 +62,26 @@ func responseLabel(key []byte) label {
 		return labelDelta
 	case "text":
 		return labelText
+	case "content":
+		return labelContent
+	case "reasoning_content", "reasoning", "thinking":
+		return labelThought
+	case "refusal":
+		return labelRefusal
+	case "output":
+		return labelOutput
+	case "index":
+		return labelIndex
+	case "tool_calls", "function_call":
+		return labelCalls
+	case "function":
+		return labelFunction
+	case "content_block":
+		return labelBlock
+	case "name":
+		return labelName
+	case "arguments":
+		return labelArguments
 	case "error":
 		return labelError
 	case "stop_sequence":

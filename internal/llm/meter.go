@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"bytes"
 	"strings"
 	"time"
 )
@@ -21,6 +22,7 @@ type Meter struct {
 	events EventReader
 	doc    walker
 	count  Report // all but the usage and the two names
+	judge  judge
 	usage  usageCounts
 	model  []byte
 	finish []byte
@@ -41,13 +43,22 @@ const noMark = -1
 // whether it is an event stream; anything else is tried as one JSON document.
 func (m *Meter) Reset(contentType string) {
 	m.doc.reset()
+	m.judge.reset()
 	*m = Meter{
 		GapObserver: m.GapObserver,
 		doc:         m.doc,
+		judge:       m.judge,
 		model:       m.model[:0],
 		finish:      m.finish[:0],
 		stream:      isEventStream(contentType),
 	}
+}
+
+// Expect tells the meter, after Reset, what request the response answers, so that
+// it can judge by what was asked for. The meter uses the request's body, which
+// r.Tools is a part of, up to the last Observe.
+func (m *Meter) Expect(r *Request) {
+	m.judge.asked, m.judge.wants, m.judge.tools = true, r.WantsJSON, r.Tools
 }
 
 // isEventStream reports whether a Content-Type names an event stream, whatever
@@ -117,6 +128,7 @@ func (m *Meter) endEvent(at time.Time) {
 	if m.content {
 		m.endContent(at)
 	}
+	m.judge.endEvent()
 	m.content, m.terminal, m.mark = false, false, 0
 	m.doc.reset()
 }
@@ -144,6 +156,9 @@ func (m *Meter) walk(p []byte) {
 		switch t {
 		case tokenKey:
 			m.nameKey()
+		case tokenPiece:
+			m.judge.hear(m.doc.piece)
+			m.doc.piece = nil
 		case tokenString:
 			m.readText()
 		case tokenNumber:
@@ -154,7 +169,9 @@ func (m *Meter) walk(p []byte) {
 			if m.doc.at(1) == labelError {
 				m.count.Failed = true
 			}
+			m.enter()
 		case tokenClose:
+			m.leave()
 			if m.doc.depth == 0 && !m.stream {
 				m.count.Done = true
 			}
@@ -175,6 +192,7 @@ func (m *Meter) nameKey() {
 		return
 	}
 	m.doc.name(l, l.room())
+	m.attend(l)
 }
 
 // root returns the depth of the object that holds the response: that of the
@@ -189,6 +207,10 @@ func (m *Meter) root() int {
 // readNumber takes over a number if it stands in a usage object.
 func (m *Meter) readNumber() {
 	d, r := m.doc.depth, m.root()
+	if m.doc.here() == labelIndex {
+		m.readIndex()
+		return
+	}
 	if d <= r || m.doc.at(r) != labelUsage || m.doc.cut {
 		return
 	}
@@ -207,6 +229,7 @@ func (m *Meter) readText() {
 		return
 	}
 	m.content = m.content || m.isContent()
+	m.judgeText()
 	d, l := m.doc.depth, m.doc.here()
 	if l == labelError && d == 1 {
 		m.count.Failed = true
@@ -245,6 +268,7 @@ func endsResponse(status []byte) bool {
 
 // readType recognises the events that end a stream, by their type.
 func (m *Meter) readType(text []byte) {
+	m.judge.mute = bytes.HasPrefix(text, []byte("response.reasoning"))
 	switch string(text) {
 	case "response.completed", "response.incomplete", "message_stop":
 		m.terminal = true

@@ -2,6 +2,8 @@ package llm
 
 import (
 	"bytes"
+	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -29,6 +31,36 @@ func BenchmarkMeter(b *testing.B) {
 			}
 		})
 	}
+	b.Run("prose", func(b *testing.B) {
+		// An ordinary stream: a few letters of a text in each chunk, which does not
+		// go round in circles.
+		events := bytes.SplitAfter(sample(b, "chat.sse"), []byte("\n\n"))
+		text := strings.ReplaceAll(string(sample(b, "../request.go")), "\"", "'")
+		var chunks [][]byte
+		for i := 0; i+5 <= len(text); i += 5 {
+			quoted := strconv.Quote(text[i : i+5])
+			chunks = append(chunks, bytes.Replace(events[1], []byte(`"Gray"`), []byte(quoted), 1))
+		}
+		var m Meter
+		m.Reset("text/event-stream")
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			m.Observe(chunks[i%len(chunks)], instant(0))
+			i++
+		}
+	})
+	b.Run("whole", func(b *testing.B) {
+		text, _ := json.Marshal(string(sample(b, "../request.go")[:4096]))
+		body := []byte(`{"choices":[{"index":0,"message":{"role":"assistant","content":` + string(text) + `}}]}`)
+		var m Meter
+		b.ReportAllocs()
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			m.Reset("application/json")
+			m.Observe(body, instant(0))
+		}
+	})
 	b.Run("response", func(b *testing.B) {
 		body := sample(b, "chat.json")
 		var m Meter

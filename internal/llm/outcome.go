@@ -20,9 +20,23 @@ type Outcome struct {
 	FirstByte time.Time // the response's first body byte was forwarded; zero when none was
 	End       time.Time // the exchange was over
 
-	Report   Report // what the response reported
-	BytesIn  int64  // of the request body, as the client sent it
-	BytesOut int64  // of the response body, as the client was sent it
+	Report      Report // what the response reported
+	PromptBytes int    // of the prompt as JSON, len of [Request.Prompt]; 0 when it was not read
+	BytesIn     int64  // of the request body, as the client sent it
+	BytesOut    int64  // of the response body, as the client was sent it
+}
+
+// bytesPerToken is how many bytes of a prompt make one token, roughly: of English
+// and code about four, of Chinese and Japanese about three.
+const bytesPerToken = 4
+
+// PromptTokens is how long the prompt is: as the response reported, or else
+// estimated from its bytes. known is false when it is neither.
+func (o *Outcome) PromptTokens() (n int, known bool) {
+	if u := o.Report.Usage; u.Known && u.PromptTokens > 0 {
+		return u.PromptTokens, true
+	}
+	return (o.PromptBytes + bytesPerToken - 1) / bytesPerToken, o.PromptBytes > 0
 }
 
 // Duration is how long the call took in all.

@@ -38,6 +38,9 @@ const (
 	// ReasonPickerRejected: an external endpoint picker refused the call, for
 	// another reason than that it was over its share or had no endpoint.
 	ReasonPickerRejected = "picker_rejected"
+	// ReasonRolloutCancelled: the call was on the candidate of a rollout that was
+	// aborted together with what was running on it.
+	ReasonRolloutCancelled = "rollout_cancelled"
 	// ReasonRequestTimeout: the route's or policy's limit on the whole call ran
 	// out.
 	ReasonRequestTimeout = "request_timeout"
@@ -78,7 +81,8 @@ func Reasons() []string {
 		ReasonModelNotFound, ReasonBodyTooLarge, ReasonRateLimited,
 		ReasonOverloaded, ReasonDraining, ReasonRouteInvalid,
 		ReasonBackendInvalid, ReasonNoEndpoints, ReasonPickerFailed,
-		ReasonPickerRejected, ReasonRequestTimeout, ReasonInternal,
+		ReasonPickerRejected, ReasonRolloutCancelled, ReasonRequestTimeout,
+		ReasonInternal,
 		ReasonUpstreamConnect, ReasonUpstreamReset, ReasonUpstreamInvalid,
 		ReasonUpstreamTimeout, ReasonFirstByteTimeout, ReasonIdleTimeout,
 		ReasonUpstreamTruncated, ReasonUpstreamStreamError,

@@ -25,6 +25,38 @@ type Report struct {
 	Gaps          Gaps // between content events
 	Done          bool // the stream said that it is complete, or the JSON document is
 	Failed        bool // the body is an error, or an error came in the stream
+
+	Quality
+}
+
+// Quality is what a [Meter] knows of the worth of an answer. Of several choices
+// the worst counts. Up to [MaxJudged] choices and as many tool calls of a
+// response are looked at. Everything but Looping is known only of an answer that
+// ended well: Done and not Failed.
+type Quality struct {
+	// Empty: an answer of a generating API says nothing, or nothing but white
+	// space, and calls no tool. Reasoning alone is empty, for it is no answer.
+	// Responses of other APIs, such as embeddings, are never Empty.
+	Empty bool
+
+	// Looping: more than half of what was written in the course of some stretch
+	// had been written shortly before, word for word; see repetition.go. Known
+	// as soon as it is seen, so also of an answer that a client broke off.
+	Looping bool
+
+	// WantedJSON: the request asked for JSON, and the answer could be judged by
+	// that: it is neither a refusal nor a tool call.
+	// InvalidJSON: it did, and the answer is not one JSON value. That includes
+	// empty answers and those cut by their token limit: whoever parses them
+	// fails either way, and FinishReason tells them apart.
+	WantedJSON, InvalidJSON bool
+
+	// ToolCalls is how many calls of functions were looked at, InvalidToolCalls
+	// how many of these name no tool that the request offered, or have arguments
+	// that are not one JSON object. Calls in Anthropic's format, calls of
+	// built-in tools, and calls in answers to requests that were not read (see
+	// [Meter.Expect]) are not looked at.
+	ToolCalls, InvalidToolCalls int
 }
 
 // Gaps sums up the times between content events, which is the inter-token
@@ -55,6 +87,7 @@ func (m *Meter) Result() Report {
 	r.Usage = m.usage.usage()
 	r.Model = string(m.model)
 	r.FinishReason = finishReason(m.finish)
+	r.Quality = m.judge.quality(r.Done && !r.Failed)
 	r.Tokens = r.ContentEvents
 	if r.Usage.Known {
 		r.Tokens = r.Usage.CompletionTokens

@@ -9,6 +9,9 @@ import (
 // MaxModelLength is how many bytes a model's name may have.
 const MaxModelLength = 1024
 
+// MaxIdentityLength is how many bytes [Request.User] and its like may have.
+const MaxIdentityLength = 256
+
 // Request is what the gateway reads of a model call's JSON body. It is a hint
 // to the gateway, not a validation for the engine: a field of an unexpected
 // type is left for the engine to refuse, except "model", which decides where
@@ -32,6 +35,21 @@ type Request struct {
 	// tenants apart. It aliases the body; nil when there is none.
 	CacheSalt []byte
 
+	// User, PromptCacheKey and SafetyIdentifier are the inside of the strings user,
+	// prompt_cache_key and safety_identifier, by which a client's calls can be kept
+	// together. They alias the body, escapes as they are written: keys to compare
+	// and hash, no text to show. nil when absent, empty, no string, or longer than
+	// [MaxIdentityLength].
+	User, PromptCacheKey, SafetyIdentifier []byte
+
+	// WantsJSON: response_format, or text.format in the Responses API, is of type
+	// json_object or json_schema.
+	WantsJSON bool
+
+	// Tools is the raw JSON of tools, the list of what the model may call; see
+	// [Request.Offers]. It aliases the body; nil when there is none.
+	Tools []byte
+
 	model span // of the value of "model" in the body, quotes included
 }
 
@@ -41,7 +59,7 @@ type span struct{ start, end int }
 
 func (s span) in(b []byte) []byte { return b[s.start:s.end] }
 
-// field is a key the gateway acts on.
+// field is a key the gateway acts on or measures by.
 type field uint8
 
 const (
@@ -56,9 +74,46 @@ const (
 	fieldPrompt
 	fieldInput
 	fieldCacheSalt
+	fieldUser
+	fieldPromptCacheKey
+	fieldSafetyIdentifier
 	fieldIncludeUsage // inside stream_options
+
+	// From here on the gateway only measures: it decides nothing by them.
+	fieldResponseFormat
+	fieldText
+	fieldTools
+	fieldFormatType     // type inside response_format
+	fieldTextFormat     // format inside text
+	fieldTextFormatType // type inside that
 	fieldCount
 )
+
+// measured reports whether a field only tells what answer to expect. Such a key
+// may come twice; its last value counts, as it does for most parsers.
+func (f field) measured() bool { return f >= fieldResponseFormat }
+
+// scope is an object of the body whose keys have a meaning.
+type scope uint8
+
+const (
+	scopeTop scope = iota
+	scopeStreamOptions
+	scopeResponseFormat
+	scopeText
+	scopeTextFormat
+)
+
+// depth returns how deep in the body the object stands.
+func (s scope) depth() int {
+	switch s {
+	case scopeTop:
+		return 1
+	case scopeTextFormat:
+		return 3
+	}
+	return 2
+}
 
 // longestField is the length of the longest key that topField knows.
 const longestField = len("max_completion_tokens")
@@ -87,14 +142,35 @@ func topField(key []byte) field {
 		return fieldInput
 	case "cache_salt":
 		return fieldCacheSalt
+	case "user":
+		return fieldUser
+	case "prompt_cache_key":
+		return fieldPromptCacheKey
+	case "safety_identifier":
+		return fieldSafetyIdentifier
+	case "response_format":
+		return fieldResponseFormat
+	case "text":
+		return fieldText
+	case "tools":
+		return fieldTools
 	}
 	return fieldOther
 }
 
-// optionField does the same inside stream_options.
-func optionField(key []byte) field {
-	if string(key) == "include_usage" {
+// field does the same in any scope.
+func (s scope) field(key []byte) field {
+	switch {
+	case s == scopeTop:
+		return topField(key)
+	case s == scopeStreamOptions && string(key) == "include_usage":
 		return fieldIncludeUsage
+	case s == scopeResponseFormat && string(key) == "type":
+		return fieldFormatType
+	case s == scopeText && string(key) == "format":
+		return fieldTextFormat
+	case s == scopeTextFormat && string(key) == "type":
+		return fieldTextFormatType
 	}
 	return fieldOther
 }
@@ -108,6 +184,8 @@ func optionField(key []byte) field {
 // strings, anything after the object, nesting beyond [MaxDepth], and a key the
 // gateway acts on that appears twice, in whatever spelling ("mod\u0065l" is
 // "model"). Of duplicate keys some parsers take the first and some the last.
+// Keys by which the gateway only measures the answer, such as "tools", may
+// appear twice: no call goes elsewhere for them.
 //
 // Half a surrogate pair is accepted in strings as RFC 8259 has it, but not in
 // the model's name, which must also be a string of 1 to [MaxModelLength] bytes
@@ -130,6 +208,11 @@ func Scan(body []byte) (Request, error) {
 	r.MaxTokens = firstCount(body, values[fieldMaxCompletionTokens], values[fieldMaxOutputTokens], values[fieldMaxTokens])
 	r.Prompt = firstValue(body, values[fieldMessages], values[fieldPrompt], values[fieldInput])
 	r.CacheSalt = firstValue(body, values[fieldCacheSalt])
+	r.User = identity(body, values[fieldUser])
+	r.PromptCacheKey = identity(body, values[fieldPromptCacheKey])
+	r.SafetyIdentifier = identity(body, values[fieldSafetyIdentifier])
+	r.WantsJSON = namesJSON(values[fieldFormatType].in(body)) || namesJSON(values[fieldTextFormatType].in(body))
+	r.Tools = firstValue(body, values[fieldTools])
 	return r, nil
 }
 
@@ -157,23 +240,39 @@ func scanObject(body []byte) (values [fieldCount]span, err error) {
 	case body[i] != '{':
 		return values, faultTop.at(i)
 	}
-	end, err := scanMembers(body, i, 1, &values)
+	end, err := scanMembers(body, i, scopeTop, &values)
 	if err != nil {
 		return values, err
 	}
 	if end = skipSpace(body, end); end != len(body) {
 		return values, faultTrailing.at(end)
 	}
-	// The options are checked already; this only finds their members.
-	if o := values[fieldStreamOptions]; o.end > 0 && body[o.start] == '{' {
-		_, err = scanMembers(body, o.start, 2, &values)
+	// These are checked already; this only finds their members.
+	err = scanInside(body, fieldStreamOptions, scopeStreamOptions, &values)
+	if err != nil {
+		return values, err
 	}
-	return values, err
+	// None of these keys can be refused.
+	_ = scanInside(body, fieldResponseFormat, scopeResponseFormat, &values)
+	_ = scanInside(body, fieldText, scopeText, &values)
+	_ = scanInside(body, fieldTextFormat, scopeTextFormat, &values)
+	return values, nil
 }
 
-// scanMembers checks the object that starts at b[i], the depth-th container
-// counted from the body, and notes where the values of its known keys lie.
-func scanMembers(b []byte, i, depth int, values *[fieldCount]span) (end int, err error) {
+// scanInside finds the members of a value that is an object and known to be
+// well formed.
+func scanInside(body []byte, f field, s scope, values *[fieldCount]span) error {
+	v := values[f]
+	if v.end == 0 || body[v.start] != '{' {
+		return nil
+	}
+	_, err := scanMembers(body, v.start, s, values)
+	return err
+}
+
+// scanMembers checks the object that starts at b[i] and notes where the values
+// of the keys lie that scope s knows.
+func scanMembers(b []byte, i int, s scope, values *[fieldCount]span) (end int, err error) {
 	i = skipSpace(b, i+1)
 	if i < len(b) && b[i] == '}' {
 		return i + 1, nil
@@ -181,15 +280,15 @@ func scanMembers(b []byte, i, depth int, values *[fieldCount]span) (end int, err
 	for {
 		name, f := fieldOther, faultNone
 		key := i
-		if i, name, f = scanKey(b, i, depth); f != faultNone {
+		if i, name, f = scanKey(b, i, s); f != faultNone {
 			return i, f.at(i)
 		}
 		start := i
-		if i, f = skipValue(b, i, depth); f != faultNone {
+		if i, f = skipValue(b, i, s.depth()); f != faultNone {
 			return i, f.at(i)
 		}
 		if name != fieldOther {
-			if values[name].end > 0 {
+			if values[name].end > 0 && !name.measured() {
 				return key, repeated(b[key:], key)
 			}
 			values[name] = span{start, i}
@@ -208,8 +307,8 @@ func scanMembers(b []byte, i, depth int, values *[fieldCount]span) (end int, err
 }
 
 // scanKey checks a key and its colon, and returns the offset of the value and
-// the field that the key names at this depth.
-func scanKey(b []byte, i, depth int) (value int, name field, f fault) {
+// the field that the key names in scope s.
+func scanKey(b []byte, i int, s scope) (value int, name field, f fault) {
 	if i == len(b) {
 		return i, fieldOther, faultEnd
 	}
@@ -225,11 +324,7 @@ func scanKey(b []byte, i, depth int) (value int, name field, f fault) {
 	if escaped {
 		key = unescapeKey(buf[:0], key)
 	}
-	if depth == 1 {
-		name = topField(key)
-	} else {
-		name = optionField(key)
-	}
+	name = s.field(key)
 	value, f = skipColon(b, end)
 	return value, name, f
 }
@@ -320,6 +415,24 @@ func firstValue(body []byte, values ...span) []byte {
 		}
 	}
 	return nil
+}
+
+// identity returns the inside of a string that says whose call this is, nil for
+// anything else.
+func identity(body []byte, v span) []byte {
+	if v.end == 0 || body[v.start] != '"' {
+		return nil
+	}
+	start, end := v.start+1, v.end-1
+	if start == end || end-start > MaxIdentityLength {
+		return nil
+	}
+	return body[start:end:end]
+}
+
+// namesJSON reports whether the type of a response format promises JSON.
+func namesJSON(raw []byte) bool {
+	return string(raw) == `"json_object"` || string(raw) == `"json_schema"`
 }
 
 // parseCount reads a whole number of tokens, at least 0, as it stands in JSON.

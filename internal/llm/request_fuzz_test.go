@@ -17,6 +17,9 @@ func FuzzScan(f *testing.F) {
 		`{"model":"a","\u006dodel":"b"}`,
 		"{\"model\":\"\xff\"}", `{"model":"\ud800"}`, "\uFEFF{}", `{"input":["é","\\\"\/\b\f\n\r\t"]}`,
 		`{"a":01}`, `{"a":[1,]}`, `{"a":{}} x`, `[]`, ``, "{\"a\":\"\x00\"}", `{"max_completion_tokens":99999999999}`,
+		`{"user":"u","prompt_cache_key":"k\u0041","safety_identifier":7,"user ":1}`, `{"user":"a","us\u0065r":"b"}`,
+		`{"response_format":{"type":"json_object"},"response_format":{"type":"text","type":"json_schema"}}`,
+		`{"text":{"format":{"type":"json_schema","schema":{}}},"tools":[{"type":"function","function":{"name":"f"}},{"name":"g"}]}`,
 		`{"a":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`,
 	} {
 		f.Add([]byte(s))
@@ -34,6 +37,12 @@ func FuzzScan(f *testing.F) {
 			got.IncludeUsage != want.IncludeUsage || got.MaxTokens != want.MaxTokens || !bytes.Equal(got.Prompt, want.Prompt) || !bytes.Equal(got.CacheSalt, want.CacheSalt) {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
+		if !bytes.Equal(got.User, want.User) || !bytes.Equal(got.PromptCacheKey, want.PromptCacheKey) ||
+			!bytes.Equal(got.SafetyIdentifier, want.SafetyIdentifier) ||
+			got.WantsJSON != want.WantsJSON || !bytes.Equal(got.Tools, want.Tools) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		got.Offers([]byte("f")) // must not panic
 		checkWithModel(t, body, got)
 	})
 }
@@ -71,7 +80,7 @@ func slowScan(body []byte) (r Request, ok bool) {
 	if !utf8.Valid(body) || slowDepth(body) > MaxDepth || json.Unmarshal(body, &top) != nil || top == nil {
 		return r, false
 	}
-	known := []string{"model", "stream", "stream_options", "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "prompt", "input", "cache_salt"}
+	known := []string{"model", "stream", "stream_options", "max_completion_tokens", "max_output_tokens", "max_tokens", "messages", "prompt", "input", "cache_salt", "user", "prompt_cache_key", "safety_identifier"}
 	if repeats(body, known) {
 		return r, false
 	}
@@ -103,7 +112,32 @@ func slowScan(body []byte) (r Request, ok bool) {
 	if raw := top["cache_salt"]; string(raw) != "null" {
 		r.CacheSalt = raw
 	}
+	r.User, r.PromptCacheKey, r.SafetyIdentifier = slowIdentity(top["user"]), slowIdentity(top["prompt_cache_key"]), slowIdentity(top["safety_identifier"])
+	if raw := top["tools"]; string(raw) != "null" {
+		r.Tools = raw
+	}
+	r.WantsJSON = slowJSONType(top["response_format"]) || slowJSONType(slowMember(top["text"], "format"))
 	return r, true
+}
+
+func slowIdentity(raw json.RawMessage) []byte {
+	if len(raw) < 3 || len(raw) > MaxIdentityLength+2 || raw[0] != '"' {
+		return nil
+	}
+	return raw[1 : len(raw)-1]
+}
+
+func slowMember(object json.RawMessage, key string) json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return nil
+	}
+	return members[key]
+}
+
+func slowJSONType(format json.RawMessage) bool {
+	raw := string(slowMember(format, "type"))
+	return raw == `"json_object"` || raw == `"json_schema"`
 }
 
 // slowNameOK applies the rules for names. encoding/json makes U+FFFD of half a

@@ -1,9 +1,11 @@
 package llm
 
+import "unicode/utf8"
+
 // walker follows one JSON document that arrives in pieces cut anywhere. It
 // stops at the tokens its user asks about and remembers the path to where it
 // stands; it keeps no text but that of keys and of the values it was told to
-// keep. A document that breaks the grammar, or nests deeper than MaxDepth, is
+// keep. Text of other values it can hand over as it passes. A document that breaks the grammar, or nests deeper than MaxDepth, is
 // followed no further: broken is final until reset.
 //
 // It checks the grammar like the checker in document.go, except for UTF-8:
@@ -26,6 +28,14 @@ type walker struct {
 	// the value of a key that was named so. A string that is kept is
 	// announced by tokenText at its start.
 	keep int
+
+	// listen asks for the text of the next value, if it is a string, in pieces:
+	// tokenPiece, each in piece. It may be set after the value's key.
+	listen bool
+	heard  bool   // the current string is being listened to
+	piece  []byte // the last piece; a part of what was read, or of room
+	room   [utf8.UTFMax]byte
+
 	kept bool   // text is being kept
 	text []byte // what the current or last string or number says, decoded
 	cut  bool   // it is longer than that, or no text at all, and text is empty
@@ -73,13 +83,15 @@ const (
 	tokenClose               // one ended
 	tokenKey                 // a key; its text is in text unless cut
 	tokenText                // the opening quote of a string that is being kept
+	tokenPiece               // some text of a string that is listened to; it is in piece
 	tokenString              // a string value
 	tokenNumber              // a number that was kept; it ended before the bytes that follow
 )
 
 // reset makes the walker ready for another document. Room for text stays.
 func (w *walker) reset() {
-	w.state, w.depth, w.keep = walkValue, 0, 0
+	w.state, w.depth, w.keep, w.listen = walkValue, 0, 0, false
+	w.piece = nil // it may be a part of somebody else's buffer
 }
 
 // here returns the label of the value the walker stands in or after.
@@ -113,6 +125,9 @@ func (w *walker) next(p []byte) (n int, t token) {
 			if done {
 				return n, w.endString()
 			}
+			if w.heard && len(w.piece) > 0 {
+				return n, tokenPiece
+			}
 		case walkNumber:
 			m, done := w.readNumber(p[n:])
 			n += m
@@ -132,7 +147,7 @@ func (w *walker) next(p []byte) (n int, t token) {
 			if t = w.step(c); t != tokenNone {
 				return n, t
 			}
-			if w.state == walkString {
+			if w.state == walkString && !w.heard {
 				if m := w.wholeString(p[n:]); m > 0 {
 					return n + m, w.endString()
 				}
@@ -207,7 +222,7 @@ func (w *walker) beginValue(c byte) token {
 
 // descend enters a list or an object.
 func (w *walker) descend(object bool) token {
-	w.keep = 0
+	w.keep, w.listen = 0, false
 	if w.depth == MaxDepth {
 		w.state = walkBroken
 		return tokenNone

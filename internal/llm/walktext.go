@@ -10,6 +10,7 @@ import (
 // beginText starts to keep the text of a value, if it is wanted.
 func (w *walker) beginText() {
 	w.kept, w.cut, w.high, w.text = w.keep > 0, false, 0, w.text[:0]
+	w.heard, w.listen = w.listen, false
 }
 
 // beginString starts a string value after its opening quote.
@@ -24,7 +25,7 @@ func (w *walker) beginString() token {
 
 // beginKey starts a key after its opening quote.
 func (w *walker) beginKey() token {
-	w.keep = keyRoom
+	w.keep, w.listen = keyRoom, false
 	w.beginText()
 	w.state, w.isKey, w.some = walkString, true, false
 	return tokenNone
@@ -44,14 +45,16 @@ func (w *walker) endString() token {
 	return tokenString
 }
 
-// readString reads on in a string; done reports its closing quote.
+// readString reads on in a string; done reports its closing quote. In one that is
+// listened to it reads no further than to the end of a piece.
 func (w *walker) readString(p []byte) (n int, done bool) {
-	for n < len(p) {
+	w.piece = nil
+	for n < len(p) && len(w.piece) == 0 {
 		switch w.state {
 		case walkString:
 			m, _ := plainRun(p[n:])
 			w.add(p[n : n+m])
-			if n += m; n == len(p) {
+			if n += m; n == len(p) || len(w.piece) > 0 {
 				return n, false
 			}
 			switch p[n] {
@@ -100,7 +103,8 @@ func (w *walker) readEscape(c byte) {
 		return
 	}
 	w.state = walkString
-	w.add([]byte{b})
+	w.room[0] = b
+	w.add(w.room[:1])
 }
 
 // readHex reads one digit of a \u escape.
@@ -128,8 +132,7 @@ func (w *walker) readHex(c byte) {
 		}
 		w.high = 0
 	}
-	var room [utf8.UTFMax]byte
-	w.add(utf8.AppendRune(room[:0], r))
+	w.add(utf8.AppendRune(w.room[:0], r))
 }
 
 // add appends to the text being kept.
@@ -142,6 +145,8 @@ func (w *walker) add(b []byte) {
 		w.spoil()
 	}
 	switch {
+	case w.heard:
+		w.piece = b
 	case !w.kept || w.cut:
 	case len(w.text)+len(b) > w.keep:
 		w.spoil()

@@ -64,12 +64,18 @@ func (x *exchange) answer() *refusal {
 	if x.reply.status == http.StatusSwitchingProtocols {
 		return x.join()
 	}
+	if x.reply.status >= 500 {
+		x.tellFailed(llm.ReasonUpstreamError)
+	}
 	contentType := x.reply.header.Get("Content-Type")
 	plainText := x.reply.header.Get("Content-Encoding") == ""
 	x.events = strings.EqualFold(mediaType(contentType), "text/event-stream")
 	x.metered = plainText && (x.pool.Inference || x.events)
 	if x.metered {
 		x.meter.Reset(contentType)
+		if x.request.HasModel {
+			x.meter.Expect(&x.request)
+		}
 	}
 	if x.restorer != nil && !(plainText && (x.events || mayBeJSON(mediaType(contentType)))) {
 		x.restorer = nil
@@ -149,15 +155,20 @@ func (x *exchange) settle() {
 
 // reason tells how an answer ended that was passed on whole.
 func (x *exchange) reason() string {
-	o := &x.visit.Outcome
+	return answerReason(&x.visit.Outcome, x.events, x.request.HasModel && x.pool.Inference)
+}
+
+// answerReason tells how an answer ended of which all came that the engine sent.
+// events says that it is an event stream, modelCall that it answers one.
+func answerReason(o *llm.Outcome, events, modelCall bool) string {
 	switch {
 	case o.Status >= 500:
 		return llm.ReasonUpstreamError
 	case o.Status >= 400:
 		return llm.ReasonUpstreamRejected
-	case x.events && o.Report.Failed:
+	case events && o.Report.Failed:
 		return llm.ReasonUpstreamStreamError
-	case x.events && x.request.HasModel && x.pool.Inference && !o.Report.Done:
+	case events && modelCall && !o.Report.Done:
 		// Streams of model calls have a last event; others may end as they like.
 		return llm.ReasonUpstreamTruncated
 	}

@@ -86,6 +86,7 @@ func (x *exchange) scan(body []byte, required bool) *refusal {
 	}
 	x.request = request
 	x.visit.Outcome.Model, x.visit.Outcome.Stream = request.Model, request.Stream
+	x.visit.Outcome.PromptBytes = len(request.Prompt)
 	return nil
 }
 
@@ -107,6 +108,18 @@ func namesModel(path string) bool {
 		return true
 	}
 	return false
+}
+
+// limitField is the key by which a call of the API at path says how many tokens its
+// answer may have, "" where it cannot.
+func limitField(path string) string {
+	switch i := strings.LastIndex(path, "/v1/"); path[max(i, 0):] {
+	case "/v1/chat/completions", "/v1/completions", "/v1/messages":
+		return "max_tokens"
+	case "/v1/responses":
+		return "max_output_tokens"
+	}
+	return ""
 }
 
 // rewritesToModel reports whether the rule makes the path one that names a model.

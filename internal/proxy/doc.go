@@ -15,7 +15,8 @@
 //  5. body.go reads the body of a model call into a budgeted buffer
 //     (limits.go) and has llm scan it; other bodies stay streams (upload.go).
 //  6. draw.go draws the backend for the model, and the target model inside the
-//     backend's pool.
+//     backend's pool. rescue.go comes back here when the candidate of a rollout fails
+//     before the client has seen anything: stable is asked instead.
 //  7. headers.go and target.go compose what the engine is sent: end-to-end fields
 //     alone, the route's changes, the spliced model, every other byte as it came.
 //     mirror.go copies it first for the route's mirrors, which go their own way.

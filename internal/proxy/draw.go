@@ -5,22 +5,41 @@ import (
 	"crossfade.dev/internal/routing"
 )
 
-// draw chooses the backend among the rule's, then what its pool is asked for.
+// draw chooses the backend among the rule's, by the weights, among those that can
+// serve the model.
 func (x *exchange) draw() *refusal {
-	backend, no := x.drawBackend()
-	if no != nil {
-		return no
+	model := x.request.Model
+	all := x.rule.Split("")
+	if all == nil || all.Total() == 0 {
+		return refuse(llm.Internal("The route has no backend with a weight above 0."), llm.ReasonRouteInvalid)
 	}
-	x.visit.Backend = backend
-	if backend.Pool == nil {
+	split := x.rule.Split(model)
+	if split == nil {
+		return refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
+	}
+	x.visit.Excluded = split.Total() < all.Total()
+	caller := x.caller()
+	drawn, at, ok := x.rule.Assign(split.Draw(), model, &caller)
+	if ok {
+		x.visit.Parts[OfRule] = Part{Assignment: x.rule.Assignment, Place: at}
+	}
+	x.visit.Backend, x.base = &x.rule.Backends[drawn], x.ctx
+	return nil
+}
+
+// enter finds what the backend's pool is asked for, and refuses when it cannot be
+// asked.
+func (x *exchange) enter() *refusal {
+	backend := x.visit.Backend
+	if x.pool = backend.Pool; x.pool == nil {
 		return refuse(llm.Internal("The backend drawn for this request cannot be served: "+backend.Failure+"."), llm.ReasonBackendInvalid)
 	}
-	x.pool = backend.Pool
 	x.visit.Outcome.Pool = x.pool.Name
 	if why := identityFailure(x.pool, x.visit.Listener.Identity); why != "" {
 		return refuse(llm.Internal("The gateway has no client certificate to show the backend: "+why+"."), llm.ReasonBackendInvalid)
 	}
 	x.drawTarget()
+	x.joinTrials()
 	if len(x.pool.Endpoints) == 0 {
 		return x.noEndpoints()
 	}
@@ -31,29 +50,11 @@ func (x *exchange) noEndpoints() *refusal {
 	return refuseBriefly(llm.Unavailable("No endpoint of "+x.pool.Name+" is ready."), llm.ReasonNoEndpoints)
 }
 
-// drawBackend draws by the weights among the backends that can serve the model.
-func (x *exchange) drawBackend() (*routing.Backend, *refusal) {
-	model := x.request.Model
-	all := x.rule.Split("")
-	if all == nil || all.Total() == 0 {
-		return nil, refuse(llm.Internal("The route has no backend with a weight above 0."), llm.ReasonRouteInvalid)
-	}
-	split := x.rule.Split(model)
-	if split == nil {
-		return nil, refuse(llm.ModelNotFound(model), llm.ReasonModelNotFound)
-	}
-	x.visit.Excluded = split.Total() < all.Total()
-	caller := x.caller()
-	drawn, at, ok := x.rule.Assign(split.Draw(), model, &caller)
-	if ok {
-		x.visit.Parts[OfRule] = Part{Assignment: x.rule.Assignment, Place: at}
-	}
-	return &x.rule.Backends[drawn], nil
-}
-
-// caller is what the request tells of who sends it.
+// caller is what the request tells of who sends it. Its fields of the body alias the
+// body.
 func (x *exchange) caller() routing.Caller {
-	return routing.Caller{Header: x.r.Header}
+	r := &x.request
+	return routing.Caller{Header: x.r.Header, User: r.User, PromptCacheKey: r.PromptCacheKey, SafetyIdentifier: r.SafetyIdentifier}
 }
 
 // drawTarget finds what the model's name means in the pool. Pools known not to
@@ -72,13 +73,8 @@ func (x *exchange) drawTarget() {
 		if rule := x.pool.Rule(x.request.Model); rule != nil {
 			x.visit.Model = rule
 			x.call.Priority = rule.Priority
-			caller := x.caller()
-			target, at, ok := rule.DrawFor(&caller)
-			if target != "" {
+			if target := x.drawModel(rule); target != "" {
 				x.call.Model = target
-			}
-			if ok {
-				x.visit.Parts[OfModel] = Part{Assignment: rule.Assignment, Place: at}
 			}
 		}
 	}
@@ -86,6 +82,20 @@ func (x *exchange) drawTarget() {
 	if p, ok := x.objective(); ok {
 		x.call.Priority = p
 	}
+}
+
+// drawModel draws the rule's target for the request. One that was rescued is not
+// sent to another candidate, and is nobody's sample any more.
+func (x *exchange) drawModel(rule *routing.ModelRule) string {
+	if a := rule.Assignment; x.rescued && a != nil {
+		return rule.Targets[a.Stable].Model
+	}
+	caller := x.caller()
+	target, at, ok := rule.DrawFor(&caller)
+	if ok && !x.rescued {
+		x.visit.Parts[OfModel] = Part{Assignment: rule.Assignment, Place: at}
+	}
+	return target
 }
 
 // objective returns the priority that the request chose by naming one of the

@@ -22,16 +22,25 @@ type exchange struct {
 	// ctx ends when the client leaves or the route's request timeout passes.
 	ctx    context.Context
 	cancel context.CancelFunc
+	// base is ctx as it was before anything that concerns one backend alone could end
+	// it: the rollout's cancelling of a candidate, or a pool's picker.
+	base  context.Context
+	trial *trial // nil: the request is on no candidate
 
 	snapshot *routing.Snapshot // the one this request lives and dies with
 	visit    Visit             // listener, route, backend and what is known of the outcome
 	rule     *routing.Rule     // of visit.Route
 	pool     *routing.Pool     // of visit.Backend
 
+	rescued bool // taken from a candidate that failed, see rescue.go
+	before  int  // tries before those at the present backend
+
 	body    heldBody    // a body in memory
 	request llm.Request // what was read of it; HasModel is false for every other body
 	upload  *upload     // a body that is streamed
 	shadows []*shadow   // copies for mirrors that wait for the end of upload
+
+	comparisons [2]*comparison // with a copy that a candidate got, by part; nil: none
 
 	out       upstream.Request // what the engine is sent
 	header    http.Header      // out.Header, this exchange's own
@@ -61,6 +70,7 @@ type exchange struct {
 
 	ended    bool // the request's body was read to its end
 	begun    bool // the Observer knows
+	mirrored bool // copies were made
 	wrote    bool // the client has been sent a status
 	events   bool // the answer is an event stream
 	metered  bool // meter watches the answer
@@ -115,6 +125,18 @@ func (x *exchange) serve() *refusal {
 		return no
 	}
 	if no := x.draw(); no != nil {
+		return no
+	}
+	no := x.ask()
+	if no != nil && x.rescue(no.reason) {
+		no = x.ask()
+	}
+	return no
+}
+
+// ask sends the request to the backend that was drawn and passes its answer on.
+func (x *exchange) ask() *refusal {
+	if no := x.enter(); no != nil {
 		return no
 	}
 	x.mirror()
@@ -189,7 +211,9 @@ func (x *exchange) finish() {
 	x.startShadows()
 	x.began()
 	p.observer.End(&x.visit)
+	x.endComparisons()
 	x.body.release(p)
+	x.leaveTrials()
 	if x.cancel != nil {
 		x.cancel()
 	}

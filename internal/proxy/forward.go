@@ -20,7 +20,7 @@ func (x *exchange) forward() *refusal {
 			}
 			return no
 		}
-		x.visit.Outcome.Retries = try
+		x.visit.Outcome.Retries = x.before + try
 		err := x.send(try)
 		if err == nil {
 			if no := x.showPicker(); no != nil {

@@ -56,6 +56,7 @@ type Proxy struct {
 	active     atomic.Int64
 	leaving    atomic.Bool // see Listeners.Leave
 	mirrors    *mirrors
+	trials     trials
 	transports transports
 }
 
@@ -89,9 +90,11 @@ func New(o Options) *Proxy {
 }
 
 // Publish makes s the Snapshot of every request that arrives from now on. Those
-// under way keep theirs.
+// under way keep theirs, but those on a candidate whose Assignment in s has Cancel set
+// are cut.
 func (p *Proxy) Publish(s *routing.Snapshot) {
 	p.snapshot.Store(s)
+	p.trials.adopt(s)
 	p.transports.retain(s)
 }
 

@@ -2,18 +2,14 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 
-	"crossfade.dev/internal/llm"
 	"crossfade.dev/internal/routing"
-	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/upstream"
 )
 
-// What became of a copy of a request, for a MirrorObserver.
+// What became of a copy of a request, for a MirrorObserver or a ShadowObserver.
 const (
 	MirrorAnswered = "answered" // its answer was read to the end and thrown away
 	MirrorFailed   = "failed"   // no endpoint, no answer, or not in time
@@ -67,16 +63,6 @@ func (m *mirrors) close() {
 	m.mu.Unlock()
 	m.cancel()
 	m.running.Wait()
-}
-
-// A shadow is one copy of a request.
-type shadow struct {
-	proxy   *Proxy
-	mirror  *routing.Mirror
-	request upstream.Request // without its body
-	body    *mirrorBody
-	// identity is what the mirror's endpoints are shown over TLS.
-	identity *routing.Identity
 }
 
 // mirrorBody is the body of one request's shadows. Once they are started nobody
@@ -141,15 +127,18 @@ func (b *mirrorBody) whole() bool {
 	return !b.over
 }
 
-// mirror makes the shadows of the request. Those of a body that is yet to be
+// mirror makes the shadows of the request, once: for the route's mirrors and for
+// rollouts (compare.go). Those of a body that is yet to be
 // streamed wait for its end (startShadows).
 func (x *exchange) mirror() {
 	ofRule, ofBackend := x.rule.Filters.Mirrors, x.visit.Backend.Filters.Mirrors
-	if len(ofRule)+len(ofBackend) == 0 || x.asksForUpgrade() {
+	if len(ofRule)+len(ofBackend) == 0 && !x.mayCopy(OfRule) && !x.mayCopy(OfModel) || x.mirrored || x.asksForUpgrade() {
 		return
 	}
+	x.mirrored = true
 	x.addShadows(ofRule, &x.rule.Filters)
 	x.addShadows(ofBackend, &x.rule.Filters, &x.visit.Backend.Filters)
+	x.addCopies()
 	if len(x.shadows) == 0 {
 		return
 	}
@@ -176,18 +165,31 @@ func (x *exchange) addShadows(list []*routing.Mirror, levels ...*routing.Filters
 		if !m.Draw() {
 			continue
 		}
-		x.composeClientHeader()
-		for _, f := range levels {
-			f.RequestHeaders.Apply(x.header)
+		s := x.newShadow(m.Pool, levels...)
+		s.mirror = m
+		if x.request.HasModel && m.Pool.Inference {
+			if rule := m.Pool.Rule(x.request.Model); rule != nil {
+				caller := x.caller()
+				s.target, _, _ = rule.DrawFor(&caller)
+			}
 		}
-		s := &shadow{proxy: x.proxy, mirror: m, identity: x.visit.Listener.Identity}
-		s.request = upstream.Request{
-			Method: x.r.Method, Host: x.host(levels), Target: x.target(levels), Header: x.header.Clone(),
-			FirstByteTimeout: max(x.proxy.timeouts.FirstByte, 0), IdleTimeout: max(x.proxy.timeouts.StreamIdle, 0),
-		}
-		clear(x.header)
 		x.shadows = append(x.shadows, s)
 	}
+}
+
+// newShadow composes a copy of the request, without its body, for a pool.
+func (x *exchange) newShadow(pool *routing.Pool, levels ...*routing.Filters) *shadow {
+	x.composeClientHeader()
+	for _, f := range levels {
+		f.RequestHeaders.Apply(x.header)
+	}
+	s := &shadow{proxy: x.proxy, pool: pool, identity: x.visit.Listener.Identity}
+	s.request = upstream.Request{
+		Method: x.r.Method, Host: x.host(levels), Target: x.target(levels), Header: x.header.Clone(),
+		FirstByteTimeout: max(x.proxy.timeouts.FirstByte, 0), IdleTimeout: max(x.proxy.timeouts.StreamIdle, 0),
+	}
+	clear(x.header)
+	return s
 }
 
 // startShadows sends the shadows on their way. It comes again when the exchange is
@@ -199,105 +201,4 @@ func (x *exchange) startShadows() {
 		}
 	}
 	x.shadows = nil
-}
-
-// end closes the books of the shadow.
-func (s *shadow) end(result string) {
-	s.body.done()
-	if o, ok := s.proxy.observer.(MirrorObserver); ok {
-		o.Mirrored(s.mirror, result)
-	}
-}
-
-// run returns what became of the shadow.
-func (s *shadow) run() string {
-	ctx := s.proxy.mirrors.base
-	if limit := s.proxy.timeouts.Mirror; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	if s.send(ctx) != nil {
-		return MirrorFailed
-	}
-	return MirrorAnswered
-}
-
-// send has an endpoint chosen, asks it and reads its answer to the end.
-func (s *shadow) send(ctx context.Context) error {
-	call := scheduling.Call{At: s.proxy.now()}
-	request := s.address(&call)
-	decision, err := s.proxy.picker.Pick(ctx, &call, s.mirror.Pool)
-	if err != nil {
-		return err
-	}
-	s.fill(request, call.Model)
-	reason := llm.ReasonUpstreamReset
-	defer func() {
-		decision.Reservation.End(scheduling.EndResult{At: s.proxy.now(), Failed: endpointFailed(reason)})
-	}()
-	answer, err := s.ask(ctx, decision.Endpoint.Address)
-	if err != nil {
-		return err
-	}
-	defer answer.Close()
-	if _, err = io.Copy(io.Discard, answer); err == nil || ctx.Err() != nil {
-		reason = llm.ReasonOK // to be cut off by us speaks not against the endpoint
-	}
-	return err
-}
-
-// address fills in what the picker is told of the call, and returns what was read
-// of the body; nil when it names no model.
-func (s *shadow) address(call *scheduling.Call) *llm.Request {
-	if !s.mirror.Pool.Inference || len(s.body.data) == 0 {
-		return nil
-	}
-	request, err := llm.Scan(s.body.data)
-	if err != nil || !request.HasModel {
-		return nil
-	}
-	call.Request, call.Model = &request, request.Model
-	if rule := s.mirror.Pool.Rule(request.Model); rule != nil {
-		call.Priority = rule.Priority
-		if target := rule.Draw(); target != "" {
-			call.Model = target
-		}
-	}
-	return &request
-}
-
-// fill gives the request its body, with the model that the mirror's pool calls it.
-func (s *shadow) fill(request *llm.Request, model string) {
-	switch data := s.body.data; {
-	case len(data) == 0:
-	case request != nil && model != request.Model:
-		parts := request.WithModel(data, model)
-		s.request.Body = parts[:]
-	default:
-		s.request.Body = [][]byte{data}
-	}
-}
-
-// ask sends the request to addr and returns the body of the answer.
-func (s *shadow) ask(ctx context.Context, addr string) (io.ReadCloser, error) {
-	pool, out := s.mirror.Pool, &s.request
-	if pool.Plain() {
-		response, err := s.proxy.upstream.Do(ctx, addr, out)
-		if err != nil {
-			return nil, err
-		}
-		return response, nil
-	}
-	if why := identityFailure(pool, s.identity); why != "" {
-		return nil, errors.New(why)
-	}
-	r := newTransportRequest(ctx, pool, addr, out)
-	lent := &loan{body: out.Body}
-	lent.lend(r)
-	response, err := s.proxy.transport(pool, s.identity).RoundTrip(r)
-	if err != nil {
-		return nil, transportError(ctx, addr, err)
-	}
-	return response.Body, nil
 }

@@ -123,6 +123,25 @@ func TestMirrorOfModelCallsRenamesTheModel(t *testing.T) {
 	}
 }
 
+// A rollout of the mirror's pool has the copies as well: who is on the candidate
+// there is so in copies too.
+func TestMirrorOfAPoolInARollout(t *testing.T) {
+	shadow := &witness{}
+	candidate := adapters(pool("candidate", engine(t, shadow.ServeHTTP)))
+	candidate.Rules["m"].Assignment.Keys = []routing.Key{{Field: routing.BodyUser}}
+	candidate.Rules["m"].Assignment.Exclude = map[string]struct{}{"vip": {}}
+	rule := to(pool("a", engine(t, echoing("a"))))
+	rule.Filters.Mirrors = []*routing.Mirror{{Pool: candidate}}
+	w, counts := newMirrorWorld(t, rule)
+	for i, user := range []string{"any", "vip"} {
+		w.post("/v1/completions", `{"model":"m","user":"`+user+`"}`)
+		counts.wait(t, MirrorAnswered, i+1)
+	}
+	if one, two := shadow.all[0].body, shadow.all[1].body; one != `{"model":"v2","user":"any"}` || two != `{"model":"v1","user":"vip"}` {
+		t.Errorf("mirror got %q and %q", one, two)
+	}
+}
+
 // TestMirrorsTakeTheirShare wants the share met exactly over whole hundreds.
 func TestMirrorsTakeTheirShare(t *testing.T) {
 	shadow := &witness{}

@@ -16,7 +16,8 @@ import (
 type Visit struct {
 	// Request as it arrived. Its body must not be read.
 	Request *http.Request
-	// Listener, Route and Backend are nil where the request did not get so far.
+	// Listener, Route and Backend are nil where the request did not get so far. Backend
+	// may change between Begin and End (RescueObserver).
 	Listener *routing.Listener
 	Route    *routing.Route
 	Backend  *routing.Backend
@@ -42,9 +43,15 @@ const (
 type Part struct {
 	Assignment *routing.Assignment // nil: nothing
 	routing.Place
-	// Rescued is why the candidate's try was taken for failed, one of llm's reasons,
-	// before stable was asked instead; "" when that did not happen. The Outcome is
-	// then stable's.
+	// Failed is why the request failed on the candidate before the first byte of an
+	// answer, one of llm's reasons; "" when it did not. A RolloutObserver has been told.
+	Failed string
+	// Rescued is why the candidate's try was given up, one of llm's reasons, before
+	// stable was asked instead; "" when that did not happen. The Outcome is then
+	// stable's. It is Failed, or llm.ReasonRolloutCancelled, which is no failure.
+	//
+	// A request's other part has it as well, whatever its side: its Outcome belongs to
+	// neither version of that rollout.
 	Rescued string
 }
 
@@ -61,6 +68,30 @@ type Observer interface {
 	End(v *Visit)
 }
 
+// A RolloutObserver is an Observer that is also told of what happens to requests with
+// a part in a rollout before they end, which may be minutes later. The rules of an
+// Observer's methods hold; Begin has come, End has not.
+type RolloutObserver interface {
+	// Failed comes once at most for each part whose candidate failed before the first
+	// byte of an answer, whether the request is then rescued or not; v.Outcome has the
+	// start, and the endpoint that failed last. What the gateway or the client is to
+	// blame for is no failure, nor is an answer below 500. reason is that of the Part.
+	Failed(v *Visit, part int, reason string)
+	// FirstByte comes once, when the client is about to be sent the first byte of an
+	// answer's body, of any status. Answers without a body have none. For a request
+	// that was rescued it is stable's answer; Parts tell. It may follow Failed where
+	// a candidate's error is passed on.
+	FirstByte(v *Visit)
+}
+
+// A RescueObserver is an Observer that is also told when a request changes its
+// backend. The rules of an Observer's methods hold.
+type RescueObserver interface {
+	// Rescued comes after Begin and Failed. v.Backend is the one that is asked from
+	// now on, drawn the one that Begin was called with.
+	Rescued(v *Visit, drawn *routing.Backend)
+}
+
 // A MirrorObserver is an Observer that is also told what became of each copy of a
 // request that a mirror was meant to get.
 type MirrorObserver interface {
@@ -68,6 +99,27 @@ type MirrorObserver interface {
 	// MirrorDropped. The same rules hold as for an Observer's methods, but the
 	// goroutine may be another than the request's.
 	Mirrored(m *routing.Mirror, result string)
+}
+
+// A ShadowObserver is an Observer that is also told what became of each copy of a
+// request of stable's that the candidate of a rollout was meant to get.
+type ShadowObserver interface {
+	// Shadowed comes once per copy, as Mirrored does.
+	Shadowed(a *routing.Assignment, result string)
+}
+
+// A CompareObserver is an Observer that is also told how the candidate of a rollout
+// did what stable did for a client.
+type CompareObserver interface {
+	// Compared comes once for each copy that was not dropped, when both the request on
+	// stable and the copy are over, in the goroutine of either. The outcomes are the
+	// observer's to keep.
+	//
+	// Both were asked the same, but the copy for no more tokens than a.Shadow.MaxTokens:
+	// where an answer is that long, its length and finish reason say nothing. Start of
+	// the candidate's is when the copy was taken up. Its times are those of arrival
+	// here, for nobody takes its answer. Copies are sheddable, whatever the request is.
+	Compared(a *routing.Assignment, stable, candidate *llm.Outcome)
 }
 
 // nobody is the Observer of a Proxy that was given none.

@@ -18,13 +18,20 @@ var errBusy = errors.New("endpoint answered 503")
 // errRefused is the failure of a try whose answer the route does not take.
 var errRefused = errors.New("answer is one that the route retries")
 
+// errFailed is the failure of a try at a candidate that answered with an error, so
+// that stable is asked.
+var errFailed = errors.New("the candidate answered with an error")
+
 // unwelcome returns an error when the answer that came is better not passed on and
-// the request can be sent again: when its status is one that the route retries or,
+// the request can be sent again: when a candidate's is an error and stable can be
+// asked, when its status is one that the route retries or,
 // on routes that say nothing of retries, when it is a 503 and another endpoint can
-// be asked. The latter for model calls alone: what a 503 of other services means is
-// not ours to guess.
+// be asked. But for the route's wish this holds for pools of model servers alone:
+// what an error of other services means is not ours to guess.
 func (x *exchange) unwelcome(try int) error {
 	switch {
+	case x.reply.status >= 500 && x.pool.Inference && x.rescuable() >= 0:
+		return errFailed
 	case try >= x.retries() || x.upload.consumed() || x.out.Upgrade:
 	case x.rule.Retry != nil:
 		if x.rule.Retry.Refuses(x.reply.status) {
@@ -81,22 +88,28 @@ func (x *exchange) backOff(try int) *refusal {
 // to compute a completion twice does no harm, to do what other POSTs do twice may.
 // Timeouts are not retried: they are how long someone wants to wait in all. A route
 // that asks for retries has them of any method, and after its own limit on one try.
+//
+// The candidate of a rollout is not worth so much patience where stable can be asked:
+// what did not fail at once, by finding no connection, is stable's next.
 func (x *exchange) mayRetry(err error, try int) bool {
 	if try >= x.retries() || x.upload.consumed() || x.ctx.Err() != nil {
 		return false
 	}
+	spoiled := x.rescuable() >= 0
 	if x.tryCtx != nil && x.tryCtx.Err() != nil {
-		return x.rule.Retry != nil
+		return x.rule.Retry != nil && !spoiled
 	}
 	if err == errBusy || err == errRefused {
 		return true
 	}
 	var e *upstream.Error
-	if !errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
 		return false
-	}
-	if e.Op == upstream.OpDial {
-		return true
+	case e.Op == upstream.OpDial:
+		return !spoiled || x.others()
+	case spoiled:
+		return false
 	}
 	return e.BeforeFirstByte && !e.Timeout && (x.rule.Retry != nil || x.pool.Inference || idempotent(x.r.Method))
 }
@@ -123,6 +136,8 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.Unavailable("The gateway is going down."), llm.ReasonDraining)
 	case x.r.Context().Err() != nil:
 		return clientGone()
+	case context.Cause(x.ctx) == errRolloutCancelled:
+		return refuseBriefly(llm.Unavailable("The version that was to answer this request has been withdrawn; send it again."), llm.ReasonRolloutCancelled)
 	case x.consultation != nil || x.pool != nil && x.pool.Picker != nil:
 		if no := x.blameExternal(err); no != nil {
 			return no
@@ -133,7 +148,7 @@ func (x *exchange) blame(err error) *refusal {
 		return refuse(llm.GatewayTimeout("The answer took longer than the route's request timeout allows."), llm.ReasonRequestTimeout)
 	case x.tryCtx != nil && context.Cause(x.tryCtx) == errAttemptTimeout:
 		return refuse(llm.GatewayTimeout("The engine's answer took longer than the route's backend timeout allows."), llm.ReasonUpstreamTimeout)
-	case err == errRefused:
+	case err == errRefused, err == errFailed:
 		return refuse(llm.BadGateway("The engine kept answering with an error."), llm.ReasonUpstreamError)
 	case err == errBusy:
 		return refuseBriefly(llm.Unavailable("The engine is overloaded or going down."), llm.ReasonUpstreamError)

@@ -54,6 +54,7 @@ func (x *exchange) pass(p []byte) bool {
 	if o.FirstByte.IsZero() {
 		o.FirstByte = now
 		x.decision.Reservation.FirstToken(now)
+		x.tellFirstByte()
 	}
 	if x.metered {
 		before := x.tokens

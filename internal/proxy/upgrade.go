@@ -59,7 +59,19 @@ func (x *exchange) join() *refusal {
 		client.Close()
 	})
 	defer stop()
+	if cut := x.ctx; x.trial != nil {
+		// The route's limit, by which this context may end too, is not for connections.
+		defer context.AfterFunc(cut, func() {
+			if context.Cause(cut) == errRolloutCancelled {
+				engine.Close()
+				client.Close()
+			}
+		})()
+	}
 	o.BytesIn, o.BytesOut = carry(client, fromClient, engine, fromEngine)
+	if context.Cause(x.ctx) == errRolloutCancelled {
+		o.Reason = llm.ReasonRolloutCancelled
+	}
 	return nil
 }
 

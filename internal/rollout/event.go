@@ -110,6 +110,11 @@ const (
 	VerbSetShare    Verb = "set-share"
 )
 
+// Verbs returns all verbs.
+func Verbs() []Verb {
+	return []Verb{VerbPause, VerbResume, VerbPromote, VerbPromoteFull, VerbAbort, VerbRetry, VerbUndo, VerbSetShare}
+}
+
 // Request is an operator's verb.
 type Request struct {
 	ID      string // makes it act once

@@ -39,12 +39,14 @@ type Assignment struct {
 	// gateway that sees the candidate fail may bar it.
 	Watched bool
 	// Warmup and Shadow are what gateways do for the candidate beside serving;
-	// Cancel says that its running requests are to be cut. nil and false: nothing.
+	// Cancel says that its running requests are to be cut and that it gets no more. nil
+	// and false: nothing.
 	Warmup *Warmup
 	Shadow *Shadow
 	Cancel bool
 
 	random *Split
+	shadow *Split
 	barred atomic.Bool
 }
 
@@ -72,6 +74,34 @@ func (a *Assignment) Bar() { a.barred.Store(true) }
 
 // Barred reports whether Bar was called.
 func (a *Assignment) Barred() bool { return a.barred.Load() }
+
+// EachAssignment calls f with every assignment of the snapshot. One that several
+// listeners share comes several times.
+func (s *Snapshot) EachAssignment(f func(*Assignment)) {
+	for _, p := range s.Ports {
+		for _, l := range p.Listeners {
+			l.EachRoute(func(r *Route) {
+				if r.Rule.Assignment != nil {
+					f(r.Rule.Assignment)
+				}
+			})
+		}
+	}
+	for _, p := range s.Pools {
+		p.eachAssignment(f)
+	}
+}
+
+func (p *Pool) eachAssignment(f func(*Assignment)) {
+	for _, m := range p.Rules {
+		if m.Assignment != nil {
+			f(m.Assignment)
+		}
+	}
+	if m := p.Generic; m != nil && m.Assignment != nil {
+		f(m.Assignment)
+	}
+}
 
 // Key is one place a request may carry its key in: one field is set.
 type Key struct {
@@ -154,6 +184,24 @@ const (
 func (a *Assignment) Seal() {
 	a.Share = min(a.Share, Buckets)
 	a.random = NewSplit("rollout "+a.Rollout+","+a.Salt, []uint32{Buckets - a.Share, a.Share})
+	a.shadow = nil
+	if a.Shadow != nil {
+		p := uint32(min(max(a.Shadow.Percent, 0), 100))
+		a.shadow = NewSplit("shadow "+a.Rollout+","+a.Salt, []uint32{100 - p, p})
+	}
+}
+
+func (a *Assignment) eachSplit(f func(*Split)) {
+	f(a.random)
+	if a.shadow != nil {
+		f(a.shadow)
+	}
+}
+
+// DrawShadow reports whether the next of stable's requests is to be copied to the
+// candidate. The percentage is met as exactly as the weights of backends are.
+func (a *Assignment) DrawShadow() bool {
+	return a.shadow != nil && !a.Barred() && !a.Cancel && a.shadow.Draw() == 1
 }
 
 // Key returns the caller's key, "" when it has none.
@@ -176,7 +224,7 @@ type Place struct {
 // Assign decides for a request. It is safe for concurrent use.
 func (a *Assignment) Assign(c *Caller) Place {
 	key := a.Key(c)
-	if a.Barred() {
+	if a.Barred() || a.Cancel {
 		return Place{How: Pinned, Key: key}
 	}
 	if a.Override != "" {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -116,6 +117,156 @@ func TestKeyOrder(t *testing.T) {
 		if got := a.Key(&Caller{Header: h}); got != want {
 			t.Errorf("%v: key %q, want %q", h, got, want)
 		}
+	}
+}
+
+// TestKeyPlaces finds the key in each place that may carry it, and nowhere else.
+func TestKeyPlaces(t *testing.T) {
+	caller := &Caller{
+		Header: http.Header{
+			"X-Session": {"s", "t"}, "Cookie": {"a=1; session=c", "session=d"}, "Authorization": {"Bearer b"}, "X-Api-Key": {"k"},
+		},
+		User: []byte("u"), PromptCacheKey: []byte("p"), SafetyIdentifier: []byte("i"),
+	}
+	cases := []struct {
+		key  Key
+		name string
+		want string
+	}{
+		{Key{Header: "X-Session"}, "X-Session", "s"},
+		{Key{Header: "X-Other"}, "X-Other", ""},
+		{Key{Cookie: "session"}, "cookie session", "c"},
+		{Key{Cookie: "none"}, "cookie none", ""},
+		{Key{Field: BodyUser}, "body user", "u"},
+		{Key{Field: BodyPromptCacheKey}, "body prompt_cache_key", "p"},
+		{Key{Field: BodySafetyIdentifier}, "body safety_identifier", "i"},
+		{Key{Field: "temperature"}, "body temperature", ""},
+		{Key{Consumer: true}, "consumer", "Bearer b"},
+		{Key{}, "", ""},
+	}
+	for _, c := range cases {
+		a := &Assignment{Share: Buckets, Candidate: 1, Keys: []Key{c.key}}
+		a.Seal()
+		if got := a.Key(caller); got != c.want || c.key.String() != c.name {
+			t.Errorf("%q: key %q, want %q of %q", c.key.String(), got, c.want, c.name)
+		}
+		how := ByKey
+		if c.want == "" {
+			how = ByChance
+		}
+		if at := a.Assign(caller); at.How != how || at.Key != c.want || !at.Candidate {
+			t.Errorf("%q: place is %+v", c.name, at)
+		}
+		if got := a.Key(&Caller{}); got != "" {
+			t.Errorf("%q: key %q of nobody", c.name, got)
+		}
+	}
+}
+
+// TestOverride lets a header choose the side, but for a candidate without a share,
+// and no other word of it.
+func TestOverride(t *testing.T) {
+	for _, share := range []uint32{0, 1, Buckets} {
+		a := assignment(share, "x")
+		a.Override = "X-Side"
+		a.Exclude = map[string]struct{}{"s": {}}
+		for value, want := range map[string]Place{
+			"stable":    {How: Pinned, Key: "s"},
+			"candidate": {Candidate: share > 0, How: Pinned, Key: "s"}, // before what is excluded
+			"Candidate": {How: Pinned, Key: "s"},
+			"":          {How: Pinned, Key: "s"},
+		} {
+			if got := a.Assign(&Caller{Header: http.Header{"X-Side": {value}, "X-Session": {"s"}}}); got != want {
+				t.Errorf("share %d, %q: %+v, want %+v", share, value, got, want)
+			}
+		}
+		other := &Caller{Header: http.Header{"X-Side": {"both"}, "X-Session": {"t"}}}
+		if got := a.Assign(other); got.How != ByKey {
+			t.Errorf("share %d: another word is not ignored: %+v", share, got)
+		}
+	}
+}
+
+// TestBar has everybody on stable from then on, whoever asks for something else, and
+// so does Cancel.
+func TestBar(t *testing.T) {
+	barred, cancelled := assignment(Buckets, "x"), assignment(Buckets, "x")
+	cancelled.Cancel = true
+	if barred.Barred() || !barred.Assign(&Caller{}).Candidate {
+		t.Fatal("barred before it was")
+	}
+	barred.Bar()
+	barred.Bar()
+	for name, a := range map[string]*Assignment{"barred": barred, "cancelled": cancelled} {
+		a.Override = "X-Side"
+		a.Include = map[string]struct{}{"s": {}}
+		for _, h := range []http.Header{nil, {"X-Session": {"t"}}, {"X-Session": {"s"}}, {"X-Side": {"candidate"}}} {
+			if at := a.Assign(&Caller{Header: h}); at.Candidate || at.How != Pinned {
+				t.Errorf("%s, %v: %+v", name, h, at)
+			}
+		}
+	}
+	if !barred.Barred() || cancelled.Barred() {
+		t.Error("who is barred is not told")
+	}
+}
+
+// TestDrawShadow meets percentages exactly, goes on where the snapshot before stood,
+// and leaves a candidate alone that is out.
+func TestDrawShadow(t *testing.T) {
+	shadowing := func(percent int) (*Assignment, *Snapshot) {
+		m := NewModelRule("InferenceModel n/m", "m", []Target{{"one", 1}, {"two", 0}}, false, 0)
+		m.Assignment = assignment(0, "x")
+		m.Assignment.Shadow = &Shadow{Percent: percent}
+		m.Assignment.Seal()
+		return m.Assignment, &Snapshot{Pools: map[string]*Pool{"p": {Generic: m}}}
+	}
+	for percent, want := range map[int]int{-1: 0, 0: 0, 1: 2, 30: 60, 100: 200, 101: 200} {
+		a, s := shadowing(percent)
+		s.Arm(nil, rand.New(rand.NewPCG(1, 2)))
+		n := 0
+		for i := range 200 {
+			if i == 150 { // in the middle of a block
+				next, later := shadowing(percent)
+				later.Arm(s, rand.New(rand.NewPCG(3, 4)))
+				a = next
+			}
+			if a.DrawShadow() {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d%%: %d of 200, want %d", percent, n, want)
+		}
+	}
+	a, _ := shadowing(100)
+	if a.Bar(); a.DrawShadow() {
+		t.Error("a barred candidate gets copies")
+	}
+	if assignment(5000, "x").DrawShadow() {
+		t.Error("copies without a task")
+	}
+}
+
+// TestEachAssignment finds those of rules, of models and of all other models.
+func TestEachAssignment(t *testing.T) {
+	model := func(rollout string) *ModelRule {
+		m := NewModelRule("x", "m", []Target{{"one", 1}}, false, 0)
+		m.Assignment = &Assignment{Rollout: rollout}
+		return m
+	}
+	plain := NewModelRule("x", "n", []Target{{"one", 1}}, false, 0)
+	l := &Listener{}
+	l.AddRoute("", &Route{Rule: &Rule{Assignment: &Assignment{Rollout: "rule"}}})
+	l.AddRoute("", &Route{Rule: &Rule{}})
+	s := &Snapshot{Ports: []*Port{{Listeners: []*Listener{l}}}, Pools: map[string]*Pool{
+		"p": {Rules: map[string]*ModelRule{"m": model("model"), "n": plain}, Generic: model("others")}, "q": {Generic: plain}, "r": {},
+	}}
+	var got []string
+	s.EachAssignment(func(a *Assignment) { got = append(got, a.Rollout) })
+	slices.Sort(got)
+	if want := []string{"model", "others", "rule"}; !slices.Equal(got, want) {
+		t.Errorf("assignments are %v, want %v", got, want)
 	}
 }
 

@@ -187,6 +187,6 @@ func (p *Pool) eachSplit(f func(*Split)) {
 func (m *ModelRule) eachSplit(f func(*Split)) {
 	f(m.split)
 	if m.Assignment != nil {
-		f(m.Assignment.random)
+		m.Assignment.eachSplit(f)
 	}
 }

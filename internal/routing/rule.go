@@ -279,7 +279,7 @@ func (r *Rule) Excluded(model string) []*Pool {
 
 func (r *Rule) eachSplit(f func(*Split)) {
 	if r.Assignment != nil {
-		f(r.Assignment.random)
+		r.Assignment.eachSplit(f)
 	}
 	for _, s := range r.byModel {
 		if s != nil {
