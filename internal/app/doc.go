@@ -15,6 +15,10 @@
 //     published by one atomic store; listeners open and close to match.
 //  5. The poller, the scheduler and the admin page learn of the new endpoints.
 //
+// The statuses of rollouts, which files do not have, are put into copies of their
+// objects before step 3 and kept in a state file (rollouts.go). The conductor is told
+// of the objects after step 4; what it writes asks for another build.
+//
 // Model names that the poller reads from endpoints come back as an input of step
 // 3, so a snapshot has one maker.
 package app

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,9 @@ func object(name string) *cfv1a1.InferenceRollout {
 }
 
 // testRollouts are rollouts whose bell counts.
-func testRollouts(path string) (r *rollouts, rings *int) {
-	rings = new(int)
-	return newRollouts(path, func() { *rings++ }, slog.New(slog.DiscardHandler)), rings
+func testRollouts(path string) (r *rollouts, rings *atomic.Int32) {
+	rings = new(atomic.Int32)
+	return newRollouts(path, func() { rings.Add(1) }, slog.New(slog.DiscardHandler)), rings
 }
 
 // write makes a status with a phase and a machine's text that of an object.
@@ -53,8 +54,8 @@ func TestStatusesAreKept(t *testing.T) {
 	if err := r.write("a", "Progressing", `{"step":1,"at":"2026-08-01T12:00:00Z"}`); err != nil {
 		t.Fatal(err)
 	}
-	if *rings != 2 {
-		t.Errorf("%d builds were asked for, want one for each change that gateways can see", *rings)
+	if rings.Load() != 2 {
+		t.Errorf("%d builds were asked for, want one for each change that gateways can see", rings.Load())
 	}
 	stale := object("a")
 	if err := r.Write(t.Context(), stale, stale); !errors.Is(err, conductor.ErrStale) {
@@ -127,8 +128,8 @@ func TestStateFileIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * rebind)
-		if *rings != 1 {
-			t.Errorf("%d builds were asked for", *rings)
+		if rings.Load() != 1 {
+			t.Errorf("%d builds were asked for", rings.Load())
 		}
 		if _, problems, ok := r.apply([]*cfv1a1.InferenceRollout{object("a")}, false); !ok || len(problems) > 0 {
 			t.Error(ok, problems)
@@ -184,12 +185,12 @@ func TestVerbs(t *testing.T) {
 				}
 			}
 		}
-		*rings = 0
+		rings.Store(0)
 		o, taken, err := ask(t, r, cfv1a1.RolloutRequest{Verb: "pause"}, takes(""))
 		if err != nil || !taken || o.Status.Phase != "Paused" || o.Status.Request.Attempt != 3 || o.Status.Request.ID == "" || o.Kind != "InferenceRollout" {
 			t.Errorf("%+v, taken %v, error %v", o, taken, err)
 		}
-		if *rings == 0 {
+		if rings.Load() == 0 {
 			t.Error("nothing is built with the verb")
 		}
 		if _, _, err := ask(t, r, cfv1a1.RolloutRequest{Verb: "promote", Attempt: 2}, nil); !errors.Is(err, admin.ErrConflict) || !strings.Contains(err.Error(), "attempt 2, but 3") {

@@ -68,9 +68,9 @@ func (a *asker) askPrometheus(ctx context.Context, p translate.Provider) (float6
 	unread := json.Unmarshal(body, &answer) != nil
 	switch {
 	case !unread && answer.Status == "error":
-		return 0, fmt.Errorf("Prometheus answered %d: the query failed%s", status, errorType(answer.ErrorType))
+		return 0, fmt.Errorf("the Prometheus answered %d: the query failed%s", status, errorType(answer.ErrorType))
 	case status != http.StatusOK:
-		return 0, fmt.Errorf("Prometheus answered %d %s", status, http.StatusText(status))
+		return 0, fmt.Errorf("the Prometheus answered %d %s", status, http.StatusText(status))
 	case unread || answer.Status != "success":
 		return 0, errors.New("what answers is no Prometheus: want JSON with status and data")
 	}
