@@ -2,6 +2,7 @@ package conductor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,9 +16,12 @@ func (w *worker) load() {
 	status := w.object.Status
 	w.status = &status
 	state, err := StateOf(&status)
-	if err != nil {
+	if err == nil && status.Machine == "" && status.Shares != nil {
+		err = errors.New("it is gone, though there are shares")
+	}
+	if w.rescued = err != nil; w.rescued {
 		w.complain("status.machine cannot be read; the rollout pauses with the share it has", err)
-		state, w.unread = rescue(w.object, &w.followed.Plan), status.Machine
+		state = rescue(w.object, &w.followed.Plan)
 	}
 	// What is known of endpoints is of the time before: it may be long ago.
 	state.Last.Candidate.Known, state.Last.Stable.Known = false, false

@@ -185,6 +185,12 @@ func TestSupersede(t *testing.T) {
 // A state that cannot be read is kept as it is, and the share too, until a person
 // decides.
 func TestUnreadableState(t *testing.T) {
+	for _, machine := range []string{"{garbage", "[]", ""} {
+		t.Run(machine, func(t *testing.T) { unreadableState(t, machine) })
+	}
+}
+
+func unreadableState(t *testing.T, machine string) {
 	story(t, func(w *world) {
 		kill := w.run()
 		for w.status().Shares == nil || w.status().Shares.Set < 5000 {
@@ -192,14 +198,14 @@ func TestUnreadableState(t *testing.T) {
 			synctest.Wait()
 		}
 		kill()
-		w.objects["chat"].Status.Machine = "{garbage"
+		w.objects["chat"].Status.Machine = machine
 		kill = w.run()
 		time.Sleep(10 * time.Minute)
 		kill()
 		defer w.run()()
 		time.Sleep(time.Minute)
 		s := w.status()
-		if s.Machine != "{garbage" || s.Phase != string(rollout.Paused) || s.Shares.Set != 5000 || s.Attempt != 1 || !strings.Contains(s.Message, "status.machine") {
+		if s.Machine != machine || s.Phase != string(rollout.Paused) || s.Shares.Set != 5000 || s.Attempt != 1 || !strings.Contains(s.Message, "status.machine") {
 			t.Fatalf("%s at %d in attempt %d: %s", s.Phase, s.Shares.Set, s.Attempt, s.Message)
 		}
 		if c := w.has(Progressing); c.Status != metav1.ConditionFalse || c.Reason != unreadable {
@@ -247,8 +253,8 @@ func TestNeverAccepted(t *testing.T) {
 		w.rejected["chat"] = true
 		defer w.run()()
 		time.Sleep(time.Hour)
-		if s := w.status(); s.Phase != "" || w.writes > 0 {
-			t.Errorf("it is %s after %d writes", s.Phase, w.writes)
+		if s := w.status(); s.Phase != "" || w.written() > 0 {
+			t.Errorf("it is %s after %d writes", s.Phase, w.written())
 		}
 		w.rejected["chat"] = false
 		w.edit("chat", func(*cfv1a1.InferenceRollout) {})

@@ -41,9 +41,9 @@ func (w *worker) once(ctx context.Context, r *rollout.Reading) bool {
 		w.complain("the status cannot be made", err)
 		return false
 	}
-	pending := w.unread != "" && next.Pause != nil && next.Pause.Reason == unreadable
+	pending := w.rescued && next.Pause != nil && next.Pause.Reason == unreadable
 	if pending {
-		status.Machine = w.unread // until a person has decided
+		status.Machine = w.status.Machine // until a person has decided
 	}
 	if w.mustWrite(next, &status, actions) {
 		if !w.write(ctx, &status) {
@@ -52,9 +52,7 @@ func (w *worker) once(ctx context.Context, r *rollout.Reading) bool {
 		w.status = &status
 	}
 	w.state, w.failed = next, false
-	if !pending {
-		w.unread = ""
-	}
+	w.rescued = pending
 	if r != nil {
 		base := *r
 		if w.base != nil {
@@ -120,7 +118,7 @@ func (w *worker) write(ctx context.Context, status *cfv1a1.InferenceRolloutStatu
 
 // forget drops what is in memory, for the object's status to be taken.
 func (w *worker) forget() {
-	w.state, w.status, w.base, w.unread = nil, nil, nil, ""
+	w.state, w.status, w.base, w.rescued = nil, nil, nil, false
 }
 
 // mustWrite reports whether a step is worth a write: always when anything is to be

@@ -33,10 +33,10 @@ func TestHealthyIsPromoted(t *testing.T) {
 		if w.told("Started") != 1 || w.told("Promoted") != 1 || s.Shares.Watched {
 			t.Errorf("told %v, shares %+v", w.tolds, s.Shares)
 		}
-		writes := w.writes
+		writes := w.written()
 		time.Sleep(2 * time.Hour)
-		if w.writes != writes {
-			t.Errorf("%d writes though nothing happens any more", w.writes-writes)
+		if w.written() != writes {
+			t.Errorf("%d writes though nothing happens any more", w.written()-writes)
 		}
 	})
 }
@@ -48,9 +48,9 @@ func TestWritesAreFew(t *testing.T) {
 		defer w.run()()
 		w.until(rollout.Analyzing, time.Minute)
 		time.Sleep(10 * time.Second)
-		before := w.writes
+		before := w.written()
 		time.Sleep(time.Minute)
-		if n := w.writes - before; n < 10 || n > 15 {
+		if n := w.written() - before; n < 10 || n > 15 {
 			t.Errorf("%d writes in a minute at a tick of a second, want one each 5 s", n)
 		}
 	})
@@ -66,7 +66,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		kill := w.run()
 		w.until(rollout.Promoted, 15*time.Minute)
 		kill()
-		total = w.writes
+		total = w.written()
 	})
 	for at := 1; at <= total; at++ {
 		for _, how := range []string{"before", "after", "unknown"} {
@@ -201,9 +201,9 @@ func TestStale(t *testing.T) {
 		}
 		// A newer leader's state is never written over by an older one.
 		w.epoch.Store(6)
-		before := w.writes
+		before := w.written()
 		time.Sleep(time.Minute)
-		if w.writes != before {
+		if w.written() != before {
 			t.Error("an older leader writes")
 		}
 	})
@@ -254,10 +254,10 @@ func TestGone(t *testing.T) {
 		w.failing = ErrGone
 		w.mu.Unlock()
 		time.Sleep(10 * time.Second)
-		writes := w.writes
+		writes := w.written()
 		time.Sleep(time.Hour)
-		if w.writes != writes {
-			t.Errorf("%d writes of what is gone", w.writes-writes)
+		if w.written() != writes {
+			t.Errorf("%d writes of what is gone", w.written()-writes)
 		}
 	})
 }
@@ -271,9 +271,9 @@ func TestForgottenWhenDeleted(t *testing.T) {
 		delete(w.objects, "chat")
 		w.set()
 		w.mu.Unlock()
-		writes := w.writes
+		writes := w.written()
 		time.Sleep(time.Minute)
-		if w.writes != writes {
+		if w.written() != writes {
 			t.Error("a rollout that is gone is written")
 		}
 		w.mu.Lock()

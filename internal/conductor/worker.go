@@ -24,8 +24,8 @@ const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 10 * time.Second
 	// writeEvery is the time between writes that only bring counts and instants up
-	// to date.
-	writeEvery = 5 * time.Second
+	// to date: a little less than the usual tick, which is not exact.
+	writeEvery = 4500 * time.Millisecond
 )
 
 // worker follows one rollout.
@@ -47,7 +47,7 @@ type worker struct {
 	blocked   bool                     // it is not followed now
 	status    *cfv1a1.InferenceRolloutStatus
 	state     *rollout.State   // that status was made of; nil: not read yet
-	unread    string           // status.machine, where it cannot be read
+	rescued   bool             // state is not from status.machine, which cannot be read
 	base      *rollout.Reading // that the next one is compared with
 	wrote     time.Time
 	failed    bool   // the last write did

@@ -252,6 +252,13 @@ func (w *world) Tell(_ *cfv1a1.InferenceRollout, reason, message string, alarm b
 	w.t.Logf("%s %s: %s", time.Now().Format(time.TimeOnly), reason, message)
 }
 
+// written is how often Write was called.
+func (w *world) written() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.writes
+}
+
 func (w *world) told(reason string) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
