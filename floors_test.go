@@ -23,14 +23,18 @@ var floors = map[string]int{
 	"internal/routing":          1,
 	"internal/scheduling":       2,
 	"internal/translate":        2,
+	"internal/tally":            3,
 	"internal/upstream":         3,
 	"internal/extproc":          3,
+	"internal/gossip":           3,
 	"internal/extproc/epptest":  3,
 	"internal/source":           4,
+	"internal/conductor":        4,
 	"internal/modelserver":      4,
 	"internal/proxy":            4,
 	"internal/admin":            4,
 	"internal/sim":              4,
+	"internal/warmup":           4,
 	"internal/source/file":      5,
 	"internal/source/kube":      5,
 	"internal/app":              6,
@@ -41,10 +45,13 @@ var floors = map[string]int{
 	"bench":                     8,
 	"bench/schedsim":            8,
 	"bench/rolloutsim":          8,
+
+	"internal/rollout/rehearsal": 2,
+	"internal/rollout/screen":    2,
 }
 
 // pure packages know neither Kubernetes nor the network's servers.
-var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
+var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/rehearsal", "internal/rollout/screen", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
 
 const module = "crossfade.dev"
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 
 	"crossfade.dev/internal/app"
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 func newUpCommand() *cobra.Command {
 	cfg := app.Defaults()
 	var logs logFlags
+	var state string
 	cmd := &cobra.Command{
 		Use:   "up PATH...",
 		Short: "Run the gateway from Kubernetes YAML files, without a cluster",
@@ -23,6 +25,9 @@ on loopback. A pod is a real endpoint when it carries an address: the annotation
 crossfade.dev/address: "host:port" on the pod or on the template of its
 Deployment, or status.podIP.
 
+What InferenceRollouts have come to is kept in a file of its own for each set of
+paths, so that the next run goes on where this one stopped; see --state.
+
 The first SIGINT or SIGTERM stops taking requests and lets running ones finish;
 the second ends at once.`,
 		Example: `  crossfade up examples/gray-release
@@ -34,6 +39,7 @@ the second ends at once.`,
 				return err
 			}
 			cfg.Paths, cfg.Log = args, log
+			cfg.StateFile = stateFile(state, args, log)
 			return runUp(cmd, cfg)
 		},
 	}
@@ -42,8 +48,24 @@ the second ends at once.`,
 	addServingFlags(f, &cfg)
 	f.Float64Var(&cfg.SimSpeed, "sim-speed", cfg.SimSpeed, "clock factor of simulated model servers")
 	f.Uint64Var(&cfg.SimSeed, "sim-seed", cfg.SimSeed, "seed of simulated model servers")
+	f.StringVar(&state, "state", "", "`file` that remembers rollouts, or none (default: one in $XDG_STATE_HOME/crossfade, or ~/.local/state/crossfade)")
 	logs.add(f)
 	return cmd
+}
+
+// stateFile is the file that a --state flag names, "" for none.
+func stateFile(flag string, paths []string, log *slog.Logger) string {
+	switch flag {
+	case "none":
+		return ""
+	case "":
+		path, err := app.DefaultStateFile(paths)
+		if err != nil {
+			log.Warn("rollouts are not remembered over restarts; --state FILE names a file", "error", err)
+		}
+		return path
+	}
+	return flag
 }
 
 func runUp(cmd *cobra.Command, cfg app.Config) error {

@@ -39,7 +39,8 @@ type Metrics struct {
 	buildTime  prometheus.Histogram
 	problems   *prometheus.GaugeVec
 
-	series *seriesCache
+	series   *seriesCache
+	rollouts *rolloutMetrics
 }
 
 // Buckets in seconds. They reach from a cached short prompt to the longest
@@ -81,6 +82,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		problems: gauge("crossfade_config_problems", "Problems of the configuration in effect.", "severity"),
 	}
 	m.series = newSeriesCache(m)
+	m.rollouts = newRolloutMetrics(r)
 	r.MustRegister(m.requests, m.tokens, m.retries, m.excluded, m.mirrored, m.inflight, m.duration, m.firstToken, m.perToken,
 		m.interToken, m.usage, m.endpointDuration, m.endpointFirstToken, m.generation, m.published, m.buildTime, m.problems,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -27,8 +27,13 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprint(w, s.View().Snapshot)
 	})
+	handleCounts(mux, s)
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Scheduling()) })
 	mux.HandleFunc("GET /explain", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Explained()) })
+	handleRollouts(mux, s)
+	if s.Gossip != nil {
+		mux.Handle("POST /gossip", s.Gossip)
+	}
 	mux.HandleFunc("GET /{$}", index)
 	return mux
 }
@@ -53,13 +58,21 @@ func index(w http.ResponseWriter, _ *http.Request) {
   /metrics    Prometheus metrics
   /status     every object's conditions, listeners, pools and problems (JSON)
   /snapshot   what requests are routed by (text)
+  /rollouts/counts  what this gateway counted for rollouts (JSON); a POST to
+              /rollouts/NAMESPACE/NAME/kill, from this machine and as JSON, stops
+              it from sending to the candidate
   /endpoints  what the picker knows of each endpoint (JSON)
+  /rollouts   rollouts and where they stand (JSON, of crossfade up); verbs are
+              POSTed to /rollouts/NAMESPACE/NAME/request
   /explain    why endpoints were chosen: one decision per second and pool (JSON)
 `)
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
+func writeJSON(w http.ResponseWriter, v any) { writeJSONAs(w, http.StatusOK, v) }
+
+func writeJSONAs(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // the client has gone: nobody is left to tell

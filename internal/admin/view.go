@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"net/http"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -113,13 +115,17 @@ type Sources struct {
 	Ready      func() error // nil when the gateway takes requests
 	Scheduling func() []scheduling.PoolStats
 	Explained  func() []scheduling.Explained
+	// Gossip takes what other gateways tell at POST /gossip; nil: there are none.
+	Gossip http.Handler
 	// Counts are what this gateway has counted for rollouts; nil: it serves nothing.
 	Counts func() rollout.Counts
 	// Bar stops this gateway from sending anything to the candidate of a rollout's
 	// running attempt; nil: it serves nothing.
 	Bar func(namespace, name string) error
-	// Rollouts are all rollouts with their statuses, and Ask hands a verb to one;
-	// nil where the API server has both.
+	// Rollouts are all rollouts with their statuses, and Ask hands a verb to one and
+	// returns it after the step that took the verb up (taken), or as it is if that
+	// does not happen soon; nil where the API server has both. Errors are ErrNotFound,
+	// ErrConflict with the reason, and those of writing.
 	Rollouts func() []*cfv1a1.InferenceRollout
-	Ask      func(namespace, name string, r cfv1a1.RolloutRequest) error
+	Ask      func(ctx context.Context, namespace, name string, r cfv1a1.RolloutRequest) (o *cfv1a1.InferenceRollout, taken bool, err error)
 }

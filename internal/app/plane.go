@@ -13,12 +13,15 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/extproc"
+	"crossfade.dev/internal/gossip"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
+	"crossfade.dev/internal/tally"
 	"crossfade.dev/internal/translate"
 	"crossfade.dev/internal/upstream"
+	"crossfade.dev/internal/warmup"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -37,6 +40,11 @@ type plane struct {
 	listeners *proxy.Listeners
 	registry  *prometheus.Registry
 	metrics   *admin.Metrics
+	books     *tally.Books
+	warmup    *warmup.Runner
+
+	rollouts *rollouts      // nil where the API server has them
+	gossip   *gossip.Gossip // nil: nobody is told anything
 
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
@@ -57,7 +65,12 @@ func newPlane(cfg Config, ring func()) *plane {
 		Objective:  scheduling.Objective(cfg.Objective),
 		Queue:      scheduling.QueueOptions{Calls: cfg.QueueCalls, For: cfg.QueueFor},
 		StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval),
+		Share:      cfg.ShareInterval > 0,
 	})
+	if cfg.ShareInterval > 0 {
+		p.gossip = gossip.New(gossip.Options{Books: p.scheduler, Interval: cfg.ShareInterval, Logger: cfg.Log})
+	}
+	p.registry.MustRegister(admin.NewPicking(p.scheduler.Stats, p.sharing()))
 	p.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: p.scheduler.Observe,
@@ -65,11 +78,13 @@ func newPlane(cfg Config, ring func()) *plane {
 	})
 	p.client = upstream.New(upstream.Options{})
 	p.pickers = extproc.New(extproc.Options{Logger: cfg.Log})
+	p.warmup = warmup.New(warmup.Options{Transport: func(pool *routing.Pool, id *routing.Identity) http.RoundTripper { return p.proxy.Transport(pool, id) }, Logger: cfg.Log})
+	p.books = p.newBooks()
 	p.proxy = proxy.New(proxy.Options{
 		Picker:   p.scheduler,
 		Upstream: p.client,
 		External: consultations(p.pickers),
-		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog)},
+		Observer: observer{p.metrics, admin.NewAccessLog(os.Stderr, cfg.AccessLog), p.books},
 		Limits:   proxy.Limits{MaxBodyBytes: cfg.MaxBodyBytes, BufferBytes: cfg.BufferBytes},
 		Timeouts: proxy.Timeouts{FirstByte: cfg.FirstByteTimeout, StreamIdle: cfg.StreamIdleTimeout},
 		Logger:   cfg.Log,
@@ -93,6 +108,10 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	tasks := newTasks(stop)
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
 	tasks.start("model server polling", func() error { return p.poller.Run(work) })
+	tasks.start("warm-up", func() error { return p.warmup.Run(work) })
+	if p.gossip != nil {
+		tasks.start("telling other gateways", func() error { return p.gossip.Run(work) })
+	}
 	tasks.start("configuration", func() error { return configuration(work) })
 
 	select {
@@ -130,6 +149,7 @@ func (p *plane) drain() error {
 // not be opened.
 func (p *plane) serve(ctx context.Context, s *routing.Snapshot) []proxy.PortError {
 	s.Arm(p.snapshot, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	p.books.Adopt(s, time.Now())
 	p.proxy.Publish(s)
 	p.snapshot = s
 	unbound := p.listeners.Sync(ctx, s.Ports)
@@ -157,6 +177,9 @@ func (p *plane) follow(s *routing.Snapshot) {
 	p.poller.SetEndpoints(targets)
 	p.scheduler.Retain(s)
 	p.pickers.Retain(s)
+	splits := tally.Splits(s)
+	p.warmup.Set(splits)
+	p.metrics.Rollouts(sharesOf(splits))
 }
 
 // show makes v the view and says whether it is the first.
@@ -188,7 +211,25 @@ func (p *plane) newView(r *translate.Result, origins map[translate.ObjectRef]str
 }
 
 func (p *plane) sources() admin.Sources {
-	return admin.Sources{View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained}
+	s := admin.Sources{
+		View: p.view.Load, Ready: p.ready, Scheduling: p.scheduler.Stats, Explained: p.scheduler.Explained,
+		Counts: p.counts, Bar: p.barCandidate,
+	}
+	if p.rollouts != nil {
+		s.Rollouts, s.Ask = p.rollouts.list, p.rollouts.ask
+	}
+	if p.gossip != nil {
+		s.Gossip = p.gossip
+	}
+	return s
+}
+
+// sharing is how the gossip goes, nil when there is none.
+func (p *plane) sharing() func() gossip.Stats {
+	if p.gossip == nil {
+		return nil
+	}
+	return p.gossip.Stats
 }
 
 func (p *plane) ready() error {

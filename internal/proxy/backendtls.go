@@ -171,3 +171,9 @@ func identityFailure(pool *routing.Pool, id *routing.Identity) string {
 	}
 	return id.Failure
 }
+
+// Transport returns the client for a pool that is not routing.Pool.Plain, for whoever
+// else has something to ask its endpoints. Connections are shared with requests.
+func (p *Proxy) Transport(pool *routing.Pool, id *routing.Identity) http.RoundTripper {
+	return p.transport(pool, id)
+}

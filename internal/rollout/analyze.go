@@ -40,14 +40,17 @@ func (m *machine) analyzed(step PlanStep) bool {
 	return true
 }
 
-// open lists, by verdict, the guardrails that count and have not passed.
+// open lists, by verdict, the guardrails that count and have not passed. Of a rare
+// metric too little may have been seen.
 func (m *machine) open() map[Verdict][]string {
 	out := map[Verdict][]string{}
 	for i := range m.plan.Analysis.Guardrails {
 		g := &m.plan.Analysis.Guardrails[i]
-		if b := m.Books[g.Name]; b != nil && !g.DryRun && g.Class != Info && !m.acknowledged(g.Name) {
-			out[b.Verdict] = append(out[b.Verdict], g.Name)
+		b := m.Books[g.Name]
+		if b == nil || g.DryRun || g.Class == Info || m.acknowledged(g.Name) || g.Rare && b.Verdict == Insufficient {
+			continue
 		}
+		out[b.Verdict] = append(out[b.Verdict], g.Name)
 	}
 	return out
 }

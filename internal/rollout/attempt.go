@@ -39,7 +39,7 @@ func (m *machine) start() {
 		PromotedKey: old.PromotedKey,
 		PlanHash:    m.plan.Hash(), Steps: append([]PlanStep(nil), m.plan.Steps...),
 		Share: ShareState{Revision: old.Share.Revision + 1, Since: old.At, Salt: m.plan.Salt()},
-		Last:  Latest{To: old.Last.To}, LastRequest: old.LastRequest, History: old.History,
+		Last:  Latest{To: old.Last.To}, LastRequest: old.LastRequest, Taken: old.Taken, History: old.History,
 	}
 	m.actions = slices.Insert(m.actions, 0, Action{Kind: Apply, Share: 0})
 	m.tell("Started", "attempt %d: %s replaces %s", m.Number, m.Candidate, m.Stable)

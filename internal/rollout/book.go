@@ -56,6 +56,10 @@ func (b *Book) add(g *Guardrail, stratum string, x Sample, overloaded, settled b
 	}
 	stratum = b.trail(stratum)
 	trail := b.Trails[stratum]
+	if settled {
+		b.Lately.Candidate.Add(x.Candidate)
+		b.Lately.Stable.Add(x.Stable)
+	}
 	if settled && !overloaded {
 		b.addQuantiles(g, s, stratum, trail, x)
 	}

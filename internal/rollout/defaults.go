@@ -18,7 +18,29 @@ const (
 	OutputTokens  = "output-tokens" // length of answers
 	EmptyAnswer   = "empty-answer"  // finished well, without any content
 	ContentFilter = "content-filter"
+
+	E2E             = "e2e"               // time to the end of the answer
+	SlowestGap      = "slowest-gap"       // the longest wait between two tokens of an answer
+	LoopingAnswer   = "looping-answer"    // repeats itself
+	InvalidJSON     = "invalid-json"      // of answers that were to be JSON
+	InvalidToolCall = "invalid-tool-call" // of answers that call tools
 )
+
+// Metrics returns the names of all metrics the gateway measures itself, sorted.
+func Metrics() []string {
+	return []string{ClientAborts, ContentFilter, E2E, EmptyAnswer, ErrorRate, FinishLength, InvalidJSON, InvalidToolCall,
+		LoopingAnswer, OutputTokens, SlowestGap, TPOT, TTFT}
+}
+
+// Measured reports whether the metric of a name is a quantity of each unit, compared
+// at quantiles; the others count units with an event.
+func Measured(metric string) bool {
+	switch metric {
+	case TTFT, TPOT, E2E, SlowestGap, OutputTokens:
+		return true
+	}
+	return false
+}
 
 // MaxSteps bounds an expanded plan; a state keeps all of them.
 const MaxSteps = 64
@@ -34,6 +56,9 @@ func DefaultGuardrails() []Guardrail {
 		{Name: TTFT, Class: Hard},
 		{Name: TPOT, Class: Hard},
 		{Name: EmptyAnswer, Class: Hard},
+		{Name: LoopingAnswer, Class: Hard},
+		{Name: InvalidJSON, Class: Hard},
+		{Name: InvalidToolCall, Class: Hard},
 		{Name: FinishLength, Class: Soft, Question: stats.Question{Direction: stats.EitherIsWorse}},
 		{Name: ClientAborts, Class: Soft},
 	}
@@ -95,7 +120,7 @@ func (g *Guardrail) complete() {
 		g.Class = Hard
 	}
 	switch g.Name {
-	case TTFT, TPOT, OutputTokens:
+	case TTFT, TPOT, E2E, SlowestGap, OutputTokens:
 		if len(g.Quantiles) == 0 {
 			g.Quantiles = []float64{0.5, 0.9}
 		}
@@ -107,8 +132,12 @@ func (g *Guardrail) complete() {
 		g.Loaded = g.Name != OutputTokens
 	case ErrorRate:
 		setDefault(&g.Question.Negligible, 0.001)
-	case EmptyAnswer, ContentFilter:
+	case EmptyAnswer, ContentFilter, LoopingAnswer, InvalidJSON, InvalidToolCall:
 		setDefault(&g.Question.Negligible, 0.01)
+	}
+	switch g.Name {
+	case TPOT, SlowestGap, InvalidJSON, InvalidToolCall:
+		g.Rare = g.Rare || g.MinSamples <= 0 // else the user wants that many
 	}
 	if g.Loaded {
 		setDefault(&g.MinEndpoints, 2)

@@ -20,6 +20,9 @@ type Event struct {
 	// own; it says why.
 	Breaker string
 	Values  []Value
+	// Blocked says why the plan must not go on, "" if it may. Guardrails and
+	// operators are heard nevertheless.
+	Blocked string
 }
 
 // Observation is what all gateways counted in one window. It is complete or it is
@@ -106,6 +109,11 @@ const (
 	VerbUndo        Verb = "undo"
 	VerbSetShare    Verb = "set-share"
 )
+
+// Verbs returns all verbs.
+func Verbs() []Verb {
+	return []Verb{VerbPause, VerbResume, VerbPromote, VerbPromoteFull, VerbAbort, VerbRetry, VerbUndo, VerbSetShare}
+}
 
 // Request is an operator's verb.
 type Request struct {

@@ -3,9 +3,6 @@ package rollout
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"crossfade.dev/internal/rollout/stats"
@@ -17,7 +14,10 @@ type Report struct {
 	Name              string
 	Phase             Phase
 	Number            int64
+	Target            string
 	Stable, Candidate string
+	// At is the last instant the machine saw, Started when the attempt began.
+	At, Started time.Time
 	// Step and Steps count from 1; Doing is the step in words.
 	Step, Steps int
 	Doing       string
@@ -26,10 +26,31 @@ type Report struct {
 	Verified    bool
 	LoadRatio   float64
 	InFlight    [2]int64 // of stable, candidate
-	// Next is what will happen next, or what is waited for.
-	Next       string
-	Guardrails []GuardrailReport
-	History    []Record
+	// Next is what will happen next, or what is waited for, and Reason one word for
+	// it. Waits says that it waits for something that may come by itself. Due is what
+	// comes by itself, and when.
+	Next   string
+	Reason string
+	Waits  bool
+	// Message says what ended the attempt, or ends it.
+	Message string
+	Due    Due
+	// Plan are all steps, those of before and of to come.
+	Plan []StepReport
+	// Last is what was seen of the endpoints, and Rate both arms' requests a second.
+	Last Latest
+	// Unpowered and Drift are as in State.
+	Unpowered, Drift bool
+	Guardrails       []GuardrailReport
+	History          []Record
+}
+
+// StepReport is one step and how far the attempt is with it.
+type StepReport struct {
+	PlanStep
+	Done, Current bool
+	// Watched of the current step, in observed time.
+	Watched time.Duration
 }
 
 // GuardrailReport is what is known of one guardrail.
@@ -45,14 +66,30 @@ type GuardrailReport struct {
 	// More is about how many more units of the candidate it takes to conclude, at
 	// the effect seen so far; 0 when that cannot be said.
 	More int64
+	// Signals are the parts of a latency's test, in the order of its quantiles.
+	Signals []SignalReport
+}
+
+// SignalReport is one quantile of a latency, or its limit.
+type SignalReport struct {
+	Name     string  // "p90" or "above 2s"
+	Quantile float64 // 0 of a limit
+	Known    stats.Measurement
+	// Stable and Candidate are the quantiles lately, for people; 0 is not known. Of
+	// OutputTokens a millisecond stands for a token.
+	Stable, Candidate time.Duration
 }
 
 // Explain returns the report of a state under its plan.
 func Explain(plan *Plan, s *State) Report {
 	m := &machine{plan: plan, State: s.clone()}
-	r := Report{Name: plan.Name, Phase: m.phase(), Number: s.Number, Stable: s.Stable, Candidate: s.Candidate,
+	r := Report{Name: plan.Name, Phase: m.phase(), Number: s.Number, Target: plan.Target, Stable: s.Stable, Candidate: s.Candidate,
+		At: s.At, Started: s.Started, Reason: m.reason(), Message: s.Message, Waits: m.Pause == nil && m.Hold != "", Due: m.due(), Plan: m.steps(), Last: s.Last, Unpowered: s.Unpowered, Drift: s.Drift,
 		Step: min(s.Step+1, len(s.Steps)), Steps: len(s.Steps), Set: s.Share.Set, Observed: math.NaN(), Verified: s.Share.Verified,
 		LoadRatio: m.loadRatio(), InFlight: [2]int64{s.Last.Stable.InFlight, s.Last.Candidate.InFlight}, Next: m.next(), History: s.History}
+	if s.Number == 0 {
+		r.Stable, r.Candidate = plan.Stable, plan.Candidate
+	}
 	if part, ok := s.Share.Observed(); ok {
 		r.Observed = part
 	}
@@ -72,7 +109,41 @@ func (m *machine) explain(g *Guardrail, b *Book) GuardrailReport {
 	budget := m.plan.Analysis.budget(g)
 	known := b.Measure(g)
 	return GuardrailReport{Name: g.Name, Class: g.Class, DryRun: g.DryRun, Verdict: b.Verdict, Note: b.Note, Known: known,
-		E: math.Exp(min(known.Harm, 700)), Threshold: 1 / budget.Alpha, More: more(known, budget)}
+		E: math.Exp(min(known.Harm, 700)), Threshold: 1 / budget.Alpha, More: more(known, budget), Signals: b.reports(g)}
+}
+
+func (m *machine) steps() []StepReport {
+	out := make([]StepReport, len(m.Steps))
+	for i, step := range m.Steps {
+		out[i] = StepReport{PlanStep: step, Done: i < m.State.Step, Current: i == m.State.Step && m.Phase.Running()}
+		if out[i].Current {
+			out[i].Watched = m.Watched
+		}
+	}
+	return out
+}
+
+// reports takes a latency's signals apart; a metric of events has only one.
+func (b *Book) reports(g *Guardrail) []SignalReport {
+	if !g.latency() {
+		return nil
+	}
+	scale := b.scale()
+	out := make([]SignalReport, len(b.Signals))
+	for i := range b.Signals {
+		out[i] = SignalReport{Name: g.signal(i), Known: b.Signals[i].Measure(scale, g.Question)}
+		if i >= len(g.Quantiles) {
+			continue
+		}
+		q := g.Quantiles[i]
+		out[i].Name, out[i].Quantile = fmt.Sprintf("p%.4g", 100*q), q
+		out[i].Stable, _ = b.Lately.Stable.Estimate(q)
+		out[i].Candidate, _ = b.Lately.Candidate.Estimate(q)
+		if out[i].Stable == 0 || out[i].Candidate == 0 {
+			out[i].Stable, out[i].Candidate = 0, 0 // one alone misleads
+		}
+	}
+	return out
 }
 
 // more extrapolates: evidence grows in proportion to what is seen.
@@ -91,129 +162,4 @@ func more(k stats.Measurement, b stats.Budget) int64 {
 		return 0
 	}
 	return max(int64(math.Ceil(best)), b.MinSamples-n)
-}
-
-// next says what comes next by itself, or who has to do what.
-func (m *machine) next() string {
-	switch {
-	case m.Pause != nil:
-		return m.Pause.Reason + ": " + m.Pause.Message
-	case m.Hold != "":
-		return m.Hold + ": " + m.HoldMessage
-	case m.Phase.Running():
-		return "goes on with the next observation"
-	case m.Message != "":
-		return m.Message
-	}
-	return ""
-}
-
-// String prints the report as the command line shows it.
-func (r Report) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Name:    %s  attempt %d\n", r.Name, r.Number)
-	fmt.Fprintf(&b, "Status:  %s", r.Phase)
-	if r.Doing != "" {
-		fmt.Fprintf(&b, "  step %d/%d (%s)", r.Step, r.Steps, r.Doing)
-	}
-	fmt.Fprintf(&b, "\nStable:  %s\nCandidate: %s\nShare:   set %s", r.Stable, r.Candidate, r.Set)
-	if !math.IsNaN(r.Observed) {
-		fmt.Fprintf(&b, "  observed %s", percent(r.Observed))
-	}
-	if r.Verified {
-		b.WriteString("  verified")
-	}
-	fmt.Fprintf(&b, "\nLoad:    in flight %d stable, %d candidate; ratio %.2f\n", r.InFlight[0], r.InFlight[1], r.LoadRatio)
-	if r.Next != "" {
-		fmt.Fprintf(&b, "Next:    %s\n", r.Next)
-	}
-	r.table(&b)
-	return b.String()
-}
-
-func (r Report) table(b *strings.Builder) {
-	if len(r.Guardrails) == 0 {
-		return
-	}
-	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nGUARDRAIL\tVERDICT\tSTABLE\tCANDIDATE\tEFFECT [95%]\tE-HARM\tN\tNOTE")
-	for _, g := range r.Guardrails {
-		notes := slices.DeleteFunc([]string{kind(g), g.Note, toGo(g)}, func(s string) bool { return s == "" })
-		t := g.Known.Table
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.3g/%.4g\t%d\t%s\n", g.Name, g.Verdict, percent(t.Stable.Rate()), percent(t.Candidate.Rate()),
-			g.Known.Effect, g.E, g.Threshold, t.Candidate.Units, strings.Join(notes, "; "))
-	}
-	w.Flush() // to memory: never fails
-}
-
-func kind(g GuardrailReport) string {
-	switch {
-	case g.DryRun:
-		return "dry run"
-	case g.Class != Hard:
-		return strings.ToLower(string(g.Class))
-	}
-	return ""
-}
-
-func toGo(g GuardrailReport) string {
-	if g.More == 0 || g.Verdict != Inconclusive && g.Verdict != Insufficient {
-		return ""
-	}
-	return fmt.Sprintf("about %d more to conclude", g.More)
-}
-
-// ExplainGuardrail prints all that is known of one guardrail: every signal and
-// stratum with its counts and evidence. ok is false when there is no such guardrail.
-func ExplainGuardrail(plan *Plan, s *State, name string) (text string, ok bool) {
-	i := slices.IndexFunc(plan.Analysis.Guardrails, func(g Guardrail) bool { return g.Name == name })
-	if i < 0 {
-		return "", false
-	}
-	g, b := &plan.Analysis.Guardrails[i], s.Books[name]
-	if b == nil || !b.fits(g) {
-		return name + ": nothing seen yet\n", true
-	}
-	m := &machine{plan: plan, State: s.clone()}
-	r := m.explain(g, b)
-	var out strings.Builder
-	fmt.Fprintf(&out, "%s (%s): %s", name, strings.ToLower(string(g.Class)), r.Verdict)
-	if r.Note != "" {
-		out.WriteString(" (" + r.Note + ")")
-	}
-	fmt.Fprintf(&out, "\nfails when the odds are shown to be more than %.4g times stable's: e-value %.3g of %.4g\n", g.Question.HarmMargin, r.E, r.Threshold)
-	fmt.Fprintf(&out, "passes when they are shown to be less than %.4g times stable's: e-value %.3g of %.4g\n", g.Question.PassMargin, math.Exp(min(r.Known.Pass, 700)), 1/plan.Analysis.Beta)
-	if f := b.Halves.Factor(); b.Halves.Windows > 0 {
-		fmt.Fprintf(&out, "stable against itself varies %.2f times as much as chance; evidence counts %.2f\n", f, b.Halves.Temper())
-	}
-	b.explainSignals(g, &out)
-	return out.String(), true
-}
-
-func (b *Book) explainSignals(g *Guardrail, out *strings.Builder) {
-	scale := b.scale()
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SIGNAL\tSTRATUM\tSTABLE\tCANDIDATE\tEFFECT [95%]")
-	for i := range b.Signals {
-		for _, x := range b.Signals[i].Strata {
-			name := x.Name
-			if name == "" {
-				name = "-"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d/%d\t%d/%d\t%s\n", g.signal(i), name, x.Table.Stable.Events, x.Table.Stable.Units,
-				x.Table.Candidate.Events, x.Table.Candidate.Units, scale.Interval(x.Likelihood, 0.05))
-		}
-	}
-	w.Flush() // to memory: never fails
-}
-
-// signal names a signal of the guardrail.
-func (g *Guardrail) signal(i int) string {
-	switch {
-	case !g.latency():
-		return "events"
-	case i < len(g.Quantiles):
-		return fmt.Sprintf("above stable's p%.4g", 100*g.Quantiles[i])
-	}
-	return "above " + g.Limit.Round(time.Millisecond).String()
 }

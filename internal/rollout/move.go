@@ -26,6 +26,10 @@ func (m *machine) move() {
 	if m.Pause != nil {
 		return
 	}
+	if m.blocked != "" {
+		m.wait("NotAccepted", "%s", m.blocked)
+		return
+	}
 	if m.overdue() {
 		return
 	}

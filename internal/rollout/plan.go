@@ -182,6 +182,9 @@ type Guardrail struct {
 	// Max is the largest rate of events that is good, for any arm; 0 is none.
 	Max        float64
 	MinSamples int64
+	// Rare says that few requests, perhaps none, are units of the metric, as when it
+	// is about answers in JSON: too few of them hold nothing up.
+	Rare bool
 	// External says that a provider outside reports a value, which is good
 	// between Low and High.
 	External  bool
@@ -220,6 +223,9 @@ func digest(parts ...any) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }
+
+// Words prints a duration without needless zero units, such as "1h5m".
+func Words(d time.Duration) string { return words(d) }
 
 // words prints a duration without needless zero units.
 func words(d time.Duration) string {

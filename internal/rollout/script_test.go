@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 //	abort|pause|… [attempt=3] [share=5] [id=x] [by=ann] [reason=slow]
 //	breaker WORDS
 //	value NAME 1.5 | value NAME error
+//	blocked WORDS                the plan must not go on; without words it may
 //	restart                      the state is written and read, by the next epoch
 //	stale abort                  what the leader before the last restart does now
 //	again                        the last window comes a second time
@@ -89,6 +90,7 @@ type script struct {
 	epoch      int64
 	last       *Observation
 	line       string // the last status line printed
+	blocked    string
 	requests   int
 	events     int
 }
@@ -122,6 +124,8 @@ func (s *script) run(line string) string {
 		return s.send(Event{Breaker: strings.Join(fields[1:], " ")})
 	case "value":
 		return s.send(Event{Values: []Value{o.value()}})
+	case "blocked":
+		s.blocked = strings.Join(fields[1:], " ")
 	case "restart":
 		s.restart()
 	case "stale":
@@ -192,7 +196,7 @@ func (s *script) send(e Event) string { return s.sendAs(s.epoch, e) }
 
 // sendAs takes one step and prints its actions, and the status if it changed.
 func (s *script) sendAs(epoch int64, e Event) string {
-	e.At, e.Epoch = s.now, epoch
+	e.At, e.Epoch, e.Blocked = s.now, epoch, s.blocked
 	before, err := json.Marshal(s.state)
 	if err != nil {
 		s.t.Fatal(err)

@@ -90,6 +90,9 @@ type State struct {
 	// LastRequest is the last operator's request that was taken up, so that it
 	// acts once.
 	LastRequest string `json:"lastRequest,omitempty"`
+	// Taken are the IDs of the last requests, the latest at the end: a request may
+	// stand in the status and another one in an annotation, for long.
+	Taken []string `json:"taken,omitempty"`
 	// Refused says why the last request was not followed; "" when it was.
 	Refused string `json:"refused,omitempty"`
 	// AbortAlarm was raised: the share of 0 is not in force where it should be.
@@ -192,6 +195,7 @@ func (s *State) clone() *State {
 	c.Steps = append([]PlanStep(nil), s.Steps...)
 	c.History = append([]Record(nil), s.History...)
 	c.Acknowledged = append([]string(nil), s.Acknowledged...)
+	c.Taken = append([]string(nil), s.Taken...)
 	if s.Pause != nil {
 		p := *s.Pause
 		c.Pause = &p
@@ -216,6 +220,9 @@ type Book struct {
 	Signals []stats.Evidence `json:"signals,omitempty"`
 	// Trails are stable's past latencies by stratum.
 	Trails map[string]stats.Trail `json:"trails,omitempty"`
+	// Lately are both arms' latencies of the same windows, for people: no verdict
+	// rests on them.
+	Lately Lately `json:"lately,omitzero"`
 	// Limit is the evidence of the candidate alone against the maximum rate.
 	Limit stats.Limit `json:"limit"`
 	// Recent is stable's rate of events lately.
@@ -235,6 +242,12 @@ type Fading struct {
 	Events float64 `json:"f"`
 }
 
+// Lately is how long it took lately in each arm, all strata together.
+type Lately struct {
+	Candidate stats.Trail `json:"candidate,omitzero"`
+	Stable    stats.Trail `json:"stable,omitzero"`
+}
+
 // External is what a provider outside said last.
 type External struct {
 	Value   float64   `json:"value,omitempty"`
@@ -250,6 +263,7 @@ func (b *Book) clone() *Book {
 		c.Signals[i] = b.Signals[i].Clone()
 	}
 	c.Limit = b.Limit.Clone()
+	c.Lately = Lately{Candidate: b.Lately.Candidate.Clone(), Stable: b.Lately.Stable.Clone()}
 	if b.Trails != nil {
 		c.Trails = make(map[string]stats.Trail, len(b.Trails))
 		for k, t := range b.Trails {

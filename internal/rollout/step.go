@@ -28,6 +28,7 @@ func Step(plan *Plan, state *State, event Event) (*State, []Action) {
 	m.trip(event.Breaker)
 	m.obey(event.Request)
 	m.guard()
+	m.blocked = event.Blocked
 	m.move()
 	return m.State, m.actions
 }
@@ -37,6 +38,7 @@ type machine struct {
 	plan *Plan
 	*State
 	actions []Action
+	blocked string
 }
 
 func (m *machine) do(a Action) { m.actions = append(m.actions, a) }

@@ -5,13 +5,25 @@ import (
 	"slices"
 )
 
+// maxTaken is how many requests are remembered. Two places may hold one at a time.
+const maxTaken = 8
+
+// Took reports whether the request of an ID was taken up, followed or refused.
+func (s *State) Took(id string) bool {
+	return id != "" && (id == s.LastRequest || slices.Contains(s.Taken, id))
+}
+
 // obey follows an operator's request, once, or says why not. A request for another
 // attempt than the one under way is refused: its author saw something else.
 func (m *machine) obey(r *Request) {
-	if r == nil || r.ID != "" && r.ID == m.LastRequest {
+	if r == nil || m.Took(r.ID) {
 		return
 	}
 	m.LastRequest, m.Refused = r.ID, ""
+	if r.ID != "" {
+		m.Taken = append(m.Taken, r.ID)
+		m.Taken = m.Taken[max(0, len(m.Taken)-maxTaken):]
+	}
 	if err := m.follow(r); err != nil {
 		m.Refused = fmt.Sprintf("%s: %v", r, err)
 		m.tell("RequestRefused", "%s", m.Refused)

@@ -43,11 +43,11 @@ func (b *build) addModel(p *pool, ref ObjectRef, o *infv1a2.InferenceModel, cs *
 		return
 	}
 	cs.yes(accepted, accepted, "")
-	p.routing.Rules[name] = b.modelRule(ref, o)
+	p.routing.Rules[name] = b.modelRule(p, ref, o)
 	p.owners[name] = origin{ref, "spec.targetModels"}
 }
 
-func (b *build) modelRule(ref ObjectRef, o *infv1a2.InferenceModel) *routing.ModelRule {
+func (b *build) modelRule(p *pool, ref ObjectRef, o *infv1a2.InferenceModel) *routing.ModelRule {
 	var targets []routing.Target
 	for _, t := range o.Spec.TargetModels {
 		targets = append(targets, routing.Target{Model: t.Name, Weight: weight(t.Weight, 0)})
@@ -56,7 +56,7 @@ func (b *build) modelRule(ref ObjectRef, o *infv1a2.InferenceModel) *routing.Mod
 		targets = []routing.Target{{Model: o.Spec.ModelName, Weight: 1}}
 	}
 	b.shareEqually(ref, "spec.targetModels", targets)
-	targets, assignment := b.overlayTargets(ref, o.Spec.ModelName, targets)
+	targets, assignment := b.overlayTargets(p, ref, o.Spec.ModelName, targets)
 	rule := routing.NewModelRule(ref.String(), o.Spec.ModelName, targets, false, priority(o.Spec.Criticality))
 	rule.Assignment = assignment
 	return rule

@@ -80,7 +80,7 @@ func (b *build) addGeneric(p *pool, r rewriteRule, targets []routing.Target) {
 		b.report(Warning, r.rewrite, r.field, fmt.Sprintf("never used: %s already rewrites every other name of %s", g.Ref, p.ref), "add matches, or remove one of the rules")
 		return
 	}
-	targets, assignment := b.overlayTargets(r.rewrite, genericName, targets)
+	targets, assignment := b.overlayTargets(p, r.rewrite, genericName, targets)
 	p.routing.Generic = routing.NewModelRule(r.rewrite.String(), "*", targets, true, 0)
 	p.routing.Generic.Assignment = assignment
 	p.owners[genericName] = origin{r.rewrite, r.field + ".targets"}
@@ -97,7 +97,7 @@ func (b *build) addExact(p *pool, r rewriteRule, field, name string, targets []r
 		prio = p.routing.Rules[name].Priority
 		b.report(Warning, r.rewrite, field, fmt.Sprintf("goes before %s, whose targets are not used", before.ref), "remove the InferenceModel, or give it another name")
 	}
-	targets, assignment := b.overlayTargets(r.rewrite, name, targets)
+	targets, assignment := b.overlayTargets(p, r.rewrite, name, targets)
 	p.routing.Rules[name] = routing.NewModelRule(r.rewrite.String(), name, targets, true, prio)
 	p.routing.Rules[name].Assignment = assignment
 	p.owners[name] = origin{r.rewrite, r.field + ".targets"}

@@ -3,7 +3,8 @@ package translate
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
+	"maps"
+	"slices"
 	"strings"
 
 	infv1a2 "crossfade.dev/api/inference/v1alpha2"
@@ -31,8 +32,11 @@ type Rollout struct {
 	Plan       rollout.Plan
 	// Object as it was read. It must not be changed.
 	Object *cfv1a1.InferenceRollout
-	// Gateways whose data planes serve its target, in order of their names.
+	// Gateways whose data planes serve its target, sorted.
 	Gateways []ObjectRef
+	// Providers are to be asked for the values of its guardrails from outside, in
+	// the plan's order.
+	Providers []Provider
 }
 
 // splitPlace is what a rollout is laid over: a rule of a route, or a model name of an
@@ -48,12 +52,17 @@ type rolloutOverlay struct {
 	ref       ObjectRef
 	object    *cfv1a1.InferenceRollout
 	plan      rollout.Plan
+	providers []Provider
 	verdict   verdict
 	place     splitPlace
 	stable    cfv1a1.RolloutSide
 	candidate cfv1a1.RolloutSide
 	share     uint32
-	applied   bool
+	// aborted: somebody asked to abort what the status has under way.
+	aborted bool
+	applied bool
+	// pools that a model target is in.
+	pools []*pool
 }
 
 // findRollouts finds the place of each rollout. Of two in one place the older has
@@ -63,8 +72,8 @@ func (b *build) findRollouts() {
 	for _, o := range oldestFirst(b.in.InferenceRollouts) {
 		x := &rolloutOverlay{ref: refTo(cfv1a1.Group, kindRollout, o), object: o}
 		b.rollouts = append(b.rollouts, x)
-		plan, errs := planOf(o)
-		x.plan = plan
+		var errs []error
+		x.plan, x.providers, errs = planOf(o)
 		x.stable, x.candidate = o.Spec.Stable, o.Spec.Candidate
 		for i, err := range errs {
 			field, message, _ := strings.Cut(err.Error(), ": ")
@@ -103,7 +112,10 @@ func cutRemedy(message string) (what, remedy string) {
 func (b *build) findPlace(x *rolloutOverlay) {
 	t := x.object.Spec.Target
 	if s := x.object.Status.Shares; s != nil {
-		x.stable, x.candidate, x.share = s.Stable, s.Candidate, shareOf(x.object)
+		x.stable, x.candidate, x.share = s.Stable, s.Candidate, uint32(min(max(s.Set, 0), routing.Buckets))
+		if x.aborted = abortAsked(x.object); x.aborted {
+			x.share = 0
+		}
 		if b.findTarget(x, t) {
 			return
 		}
@@ -116,10 +128,9 @@ func (b *build) findPlace(x *rolloutOverlay) {
 	b.report(Error, x.ref, "spec.target", x.verdict.message, "set one of httpRoute, modelRewrite and inferenceModel")
 }
 
-// shareOf is the candidate's share: that of the status, unless somebody asks to abort
-// the attempt it belongs to. An abort waits for nobody, not even for the machine.
-func shareOf(o *cfv1a1.InferenceRollout) uint32 {
-	s := o.Status.Shares
+// abortAsked says that somebody asks to abort the attempt that the status's share
+// belongs to. An abort waits for nobody, not even for the machine.
+func abortAsked(o *cfv1a1.InferenceRollout) bool {
 	requests := []*cfv1a1.RolloutRequest{o.Status.Request}
 	if text := o.Annotations[cfv1a1.RequestAnnotation]; text != "" {
 		r := &cfv1a1.RolloutRequest{}
@@ -127,12 +138,9 @@ func shareOf(o *cfv1a1.InferenceRollout) uint32 {
 			requests = append(requests, r)
 		}
 	}
-	for _, r := range requests {
-		if r != nil && r.Verb == string(rollout.VerbAbort) && r.Attempt == s.Attempt {
-			return 0
-		}
-	}
-	return uint32(min(max(s.Set, 0), routing.Buckets))
+	return slices.ContainsFunc(requests, func(r *cfv1a1.RolloutRequest) bool {
+		return r != nil && r.Verb == string(rollout.VerbAbort) && r.Attempt == o.Status.Shares.Attempt
+	})
 }
 
 // findTarget looks the pair up in the target; it reports a target that lacks it only
@@ -278,98 +286,6 @@ func (b *build) findTargets(x *rolloutOverlay, at splitPlace, names []string) bo
 		"set stable.model to one of its targets ("+some(names)+") and candidate.model to the new one")
 }
 
-// assignment is the split that the overlay lays over alternatives stable and
-// candidate.
-func (x *rolloutOverlay) assignment(stable, candidate int) *routing.Assignment {
-	a := &routing.Assignment{Rollout: x.ref.Namespace + "/" + x.ref.Name, Stable: stable, Candidate: candidate, Share: x.share,
-		Include: set(x.object.Spec.Assignment.Include), Exclude: set(x.object.Spec.Assignment.Exclude)}
-	if s := x.object.Status.Shares; s != nil {
-		a.Salt, a.Attempt, a.Revision = s.Salt, s.Attempt, s.Revision
-	}
-	for _, k := range x.object.Spec.Assignment.Keys {
-		a.Keys = append(a.Keys, routing.Key{Header: http.CanonicalHeaderKey(k.Header), Consumer: k.Consumer})
-	}
-	a.Seal()
-	x.applied = true
-	return a
-}
-
-func set(list []string) map[string]struct{} {
-	if len(list) == 0 {
-		return nil
-	}
-	out := make(map[string]struct{}, len(list))
-	for _, s := range list {
-		out[s] = struct{}{}
-	}
-	return out
-}
-
-// at returns the overlay of a place, or nil.
-func (b *build) at(p splitPlace) *rolloutOverlay {
-	for _, x := range b.rollouts {
-		if x.place == p {
-			return x
-		}
-	}
-	return nil
-}
-
-// overlayRule lays a rollout over a rule's weights: the pair keeps the sum of its
-// weights beside other backends, and one of the two stands for both in the draw.
-func (b *build) overlayRule(r *rule) {
-	x := b.at(splitPlace{ref: r.route.ref, rule: r.index})
-	if x == nil || r.broken() {
-		return
-	}
-	s, c := x.backends(r.route.object, r.spec)
-	stable, candidate := &r.routing.Backends[s], &r.routing.Backends[c]
-	if !x.applied && candidate.Weight > 0 && x.object.Status.Shares == nil {
-		b.report(Warning, r.route.ref, fmt.Sprintf("%s.backendRefs[%d].weight", r.field, c),
-			fmt.Sprintf("%s gives the candidate its share from now on, none at first; the weight of %d counts again when it is deleted", x.ref, candidate.Weight), "set the weight to 0")
-	}
-	stable.Weight, candidate.Weight = pairWeights(stable.Weight, candidate.Weight, x.share)
-	r.routing.Assignment = x.assignment(s, c)
-}
-
-// pairWeights gives the sum to the side that stands for both: stable, unless the
-// candidate has everything.
-func pairWeights(stable, candidate, share uint32) (s, c uint32) {
-	sum := min(stable+candidate, 1_000_000)
-	if share == routing.Buckets {
-		return 0, sum
-	}
-	return sum, 0
-}
-
-// overlayTargets lays a rollout over the targets of a model name, with the candidate
-// added where the object does not list it.
-func (b *build) overlayTargets(ref ObjectRef, name string, targets []routing.Target) ([]routing.Target, *routing.Assignment) {
-	x := b.at(splitPlace{ref: ref, name: name})
-	if x == nil {
-		return targets, nil
-	}
-	out := append([]routing.Target(nil), targets...)
-	s, c := -1, -1
-	for i := range out {
-		if s < 0 && out[i].Model == x.stable.Model {
-			s = i
-		}
-		if c < 0 && out[i].Model == x.candidate.Model {
-			c = i
-		}
-	}
-	if s < 0 {
-		return targets, nil
-	}
-	if c < 0 {
-		c = len(out)
-		out = append(out, routing.Target{Model: x.candidate.Model})
-	}
-	out[s].Weight, out[c].Weight = pairWeights(out[s].Weight, out[c].Weight, x.share)
-	return out, x.assignment(s, c)
-}
-
 // finishRollouts writes the statuses.
 func (b *build) finishRollouts() {
 	for _, x := range b.rollouts {
@@ -393,8 +309,33 @@ func (b *build) followable() []Rollout {
 	var out []Rollout
 	for _, x := range b.rollouts {
 		if !x.verdict.bad() && x.applied {
-			out = append(out, Rollout{Ref: x.ref, Generation: x.object.Generation, Plan: x.plan, Object: x.object})
+			out = append(out, Rollout{Ref: x.ref, Generation: x.object.Generation, Plan: x.plan, Object: x.object, Gateways: b.gatewaysOf(x), Providers: x.providers})
 		}
 	}
 	return out
+}
+
+// gatewaysOf returns the Gateways of ours by which requests reach a rollout's place.
+func (b *build) gatewaysOf(x *rolloutOverlay) []ObjectRef {
+	found := map[ObjectRef]bool{}
+	for _, rt := range b.routes {
+		if rt.ref != x.place.ref {
+			continue
+		}
+		for _, p := range rt.parents {
+			for _, at := range p.places {
+				if at.listener.programmed {
+					found[p.gateway.ref] = true
+				}
+			}
+		}
+	}
+	for _, p := range x.pools {
+		for gateway, byAccepted := range p.parents {
+			if byAccepted {
+				found[gateway] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), CompareRefs)
 }

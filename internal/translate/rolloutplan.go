@@ -2,8 +2,11 @@ package translate
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -12,9 +15,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// planOf makes the machine's plan of a rollout, complete, and says what is wrong
-// with it.
-func planOf(o *cfv1a1.InferenceRollout) (rollout.Plan, []error) {
+// PlanOf makes the machine's plan of a rollout, complete with its defaults, and says
+// what is wrong with it: each error begins with the field and ends with a remedy
+// after a semicolon. A plan with errors must not be followed.
+func PlanOf(o *cfv1a1.InferenceRollout) (rollout.Plan, []error) {
+	p, _, errs := planOf(o)
+	return p, errs
+}
+
+// planOf is PlanOf, with the providers the plan needs.
+func planOf(o *cfv1a1.InferenceRollout) (rollout.Plan, []Provider, []error) {
 	spec := &o.Spec
 	p := rollout.Plan{
 		Name:     o.Namespace + "/" + o.Name,
@@ -36,8 +46,11 @@ func planOf(o *cfv1a1.InferenceRollout) (rollout.Plan, []error) {
 		p.Steps = append(p.Steps, steps...)
 	}
 	p.Analysis = analysisOf(&spec.Analysis)
+	errs = append(errs, checkGuardrails(spec.Analysis.Guardrails)...)
+	providers, wrong := providersOf(o)
+	errs = append(errs, wrong...)
 	p.Complete()
-	return p, append(errs, p.Check()...)
+	return p, providers, append(errs, p.Check()...)
 }
 
 func orZero(n *int32) int32 {
@@ -89,6 +102,9 @@ func percentage(v float64) rollout.Share {
 func stepsOf(s *cfv1a1.RolloutStep) ([]rollout.PlanStep, error) {
 	switch {
 	case s.Warmup != nil:
+		if i := slices.IndexFunc(s.Warmup.Requests, func(p cfv1a1.RolloutProbe) bool { return !isObject(p.Body) }); i >= 0 {
+			return nil, fmt.Errorf("request %d of the warm-up has a body that is no JSON object; write it as in a call of the model", i+1)
+		}
 		return []rollout.PlanStep{{Kind: rollout.Warmup, Requests: int(cmp.Or(s.Warmup.MinRequestsPerEndpoint, 10)), Max: cmp.Or(span(s.Warmup.Timeout), 10*time.Minute)}}, nil
 	case s.Mirror != nil:
 		m := s.Mirror
@@ -110,6 +126,11 @@ func stepsOf(s *cfv1a1.RolloutStep) ([]rollout.PlanStep, error) {
 	return nil, fmt.Errorf("says nothing; set one of warmup, mirror, setShare, ramp, hold, analyze, pause and soak")
 }
 
+// isObject reports whether text is a JSON object.
+func isObject(text string) bool {
+	return json.Valid([]byte(text)) && strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{")
+}
+
 // rampOf expands a ramp, with a hold after its last share too.
 func rampOf(r *cfv1a1.RolloutRamp) ([]rollout.PlanStep, error) {
 	from, to, factor := percentage(r.From), percentage(r.To), r.Factor
@@ -122,6 +143,41 @@ func rampOf(r *cfv1a1.RolloutRamp) ([]rollout.PlanStep, error) {
 	least := cmp.Or(span(r.MinHold), 5*time.Minute)
 	most := cmp.Or(span(r.MaxHold), max(time.Hour, least))
 	return append(rollout.Ramp(from, to, factor, least, most), rollout.PlanStep{Kind: rollout.Hold, Min: least, Max: most}), nil
+}
+
+// checkGuardrails returns what is wrong with guardrails that a plan cannot tell.
+func checkGuardrails(list []cfv1a1.RolloutGuardrail) []error {
+	var errs []error
+	for i := range list {
+		if err := checkGuardrail(&list[i]); err != nil {
+			errs = append(errs, fmt.Errorf("spec.analysis.guardrails[%d]%w", i, err))
+		}
+	}
+	return errs
+}
+
+// checkGuardrail returns what is wrong with a guardrail; the error begins with the
+// field below it.
+func checkGuardrail(g *cfv1a1.RolloutGuardrail) error {
+	known := slices.Contains(rollout.Metrics(), g.Name)
+	switch {
+	case g.External == nil && !known:
+		return fmt.Errorf(".name: no metric is called %q; use one of %s, or set external", g.Name, strings.Join(rollout.Metrics(), ", "))
+	case g.External != nil && known:
+		return fmt.Errorf(".name: %q is measured by the gateway itself; give what comes from outside another name", g.Name)
+	case g.External != nil && (len(g.Quantiles) > 0 || g.SLO != nil || g.Compare != nil || g.Absolute != nil):
+		return fmt.Errorf(": quantiles, slo, compare and absolute are for what the gateway measures; use external.min and external.max")
+	case g.External != nil:
+		return nil
+	case rollout.Measured(g.Name):
+		if g.Absolute != nil && g.SLO == nil {
+			return fmt.Errorf(".absolute: the rate is of units slower than the slo, which is missing; set slo")
+		}
+		return nil
+	case len(g.Quantiles) > 0 || g.SLO != nil:
+		return fmt.Errorf(": %s counts answers that are bad and has neither quantiles nor an slo; use absolute.maxRate", g.Name)
+	}
+	return nil
 }
 
 func analysisOf(a *cfv1a1.RolloutAnalysis) rollout.Analysis {

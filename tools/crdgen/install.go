@@ -27,8 +27,7 @@ func gatewayAPI() source {
 // bundles are the folders of the chart and the prefixes of the files of api/crd
 // that go there.
 var bundles = map[string][]string{
-	// Not InferenceRollout: nothing carries it out yet.
-	"crossfade":     {"crossfade.dev_gatewayparameters"},
+	"crossfade":     {"crossfade.dev_"},
 	"inference":     {"inference.networking.", "llm-d.ai_"},
 	"envoy-gateway": {"gateway.envoyproxy.io_"},
 }

@@ -84,7 +84,7 @@ func (h Histogram) Check() bool {
 // are taken from stable's trail, before the window they are used on, so that what
 // is tested cannot move them.
 type Trail struct {
-	Weight map[int]float64 `json:"w,omitempty"`
+	Weight map[int]float64
 }
 
 // trailHalf is the number of units after which a unit weighs half: enough that
@@ -137,6 +137,32 @@ func (t Trail) Quantile(q float64) (edge int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// Estimate returns the latency that at most a part 1−q of the trail is above, for
+// people: within its bucket it interpolates, which a threshold must not. ok is
+// false where Quantile's is.
+func (t Trail) Estimate(q float64) (d time.Duration, ok bool) {
+	bucket, ok := t.Quantile(q)
+	switch {
+	case !ok:
+		return 0, false
+	case bucket == 0:
+		return Edge(0), true
+	}
+	below, sum := 0.0, 0.0
+	for b := range NumBuckets {
+		if b < bucket {
+			below += t.Weight[b]
+		}
+		sum += t.Weight[b]
+	}
+	part := 1.0
+	if w := t.Weight[bucket]; w > 0 {
+		part = min(max((q*sum-below)/w, 0), 1)
+	}
+	low, high := float64(Edge(bucket-1)), float64(Edge(bucket))
+	return time.Duration(low * math.Pow(high/low, part)), true
 }
 
 // Clone returns a copy that shares nothing with t.

@@ -70,3 +70,31 @@ func TestTrail(t *testing.T) {
 		t.Error("the clone shares its weights")
 	}
 }
+
+// TestEstimate checks that estimates rise with q, stay in the quantile's bucket and
+// hit the middle of even weights.
+func TestEstimate(t *testing.T) {
+	var trail Trail
+	if d, ok := trail.Estimate(0.5); ok || d != 0 {
+		t.Error("an empty trail has an estimate")
+	}
+	h := Histogram{}
+	for range 100 {
+		h.Add(60)
+		h.Add(68)
+	}
+	trail.Add(h)
+	last := time.Duration(0)
+	for _, q := range []float64{0.01, 0.25, 0.5, 0.75, 0.99} {
+		bucket, _ := trail.Quantile(q)
+		d, ok := trail.Estimate(q)
+		if !ok || d <= last || d <= Edge(bucket-1) || d > Edge(bucket) {
+			t.Errorf("p%g is %s after %s, want in bucket %d (%s)", 100*q, d, last, bucket, Edge(bucket))
+		}
+		last = d
+	}
+	first := Trail{Weight: map[int]float64{0: 50}}
+	if d, ok := first.Estimate(0.9); !ok || d != Edge(0) {
+		t.Errorf("of the first bucket: %s %v", d, ok)
+	}
+}

@@ -43,6 +43,7 @@ func customKinds() []*kind {
 		foreign(custom(newKind(v1alpha1.Group, "BackendTrafficPolicy", policy, func(r *res) *[]*v1alpha1.BackendTrafficPolicy { return &r.BackendTrafficPolicies }), "backendtrafficpolicies")),
 
 		custom(newKind(cfv1a1.Group, "GatewayParameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }), "gatewayparameters"),
+		custom(newKind(cfv1a1.Group, "InferenceRollout", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.InferenceRollout { return &r.InferenceRollouts }), "inferencerollouts"),
 	}
 }
 

@@ -43,6 +43,7 @@ func customKinds() []*kind {
 		base(foreign(judged(newKind(egv1a1.Group, "BackendTrafficPolicy", "backendtrafficpolicies", policy, func(r *res) *[]*egv1a1.BackendTrafficPolicy { return &r.BackendTrafficPolicies })))),
 
 		forWriters(base(newKind(cfv1a1.Group, "GatewayParameters", "gatewayparameters", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.GatewayParameters { return &r.GatewayParameters }))),
+		heeded(base(judged(newKind(cfv1a1.Group, "InferenceRollout", "inferencerollouts", []string{cfv1a1.Version}, func(r *res) *[]*cfv1a1.InferenceRollout { return &r.InferenceRollouts }))), heedRollout),
 	}
 }
 

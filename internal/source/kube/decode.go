@@ -11,15 +11,15 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// decode makes an object of our type of o. The status is kept apart, and only
-// where we write it: nothing else reads it.
+// decode makes an object of our type of o. The status is kept apart where we write
+// it, and goes with the object where it is an input.
 func (s *store) decode(o *unstructured.Unstructured) *entry {
 	e := &entry{uid: o.GetUID()}
 	if s.kind.status && s.source.options.Statuses {
 		e.live = liveOf(o, s.version)
 	}
 	name := nameOf(o)
-	delete(o.Object, "status")
+	s.heed(o)
 	o.SetManagedFields(nil)
 	typed := s.kind.new()
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, typed); err != nil {
@@ -35,6 +35,17 @@ func (s *store) decode(o *unstructured.Unstructured) *entry {
 	s.kind.trim(typed)
 	e.object = typed
 	return e
+}
+
+// heed leaves of o's status what is an input to whom the objects are for.
+func (s *store) heed(o *unstructured.Unstructured) {
+	status, ok := o.Object["status"].(map[string]any)
+	switch {
+	case s.kind.heed == nil || !ok:
+		delete(o.Object, "status")
+	case !s.source.options.Statuses:
+		o.Object["status"] = s.kind.heed(status)
+	}
 }
 
 // withoutValue shortens an error of a decoder to what it is about.

@@ -34,6 +34,10 @@ type kind struct {
 	foreign bool
 	// status says that the kind has a status we write.
 	status bool
+	// heed returns what data planes read of a status, which is an input of
+	// translation then; nil: nobody reads any. Those who write statuses read all of
+	// it.
+	heed func(status map[string]any) map[string]any
 	// fields is a field selector that every watch of the kind has.
 	fields string
 
@@ -79,6 +83,12 @@ func base(k *kind) *kind {
 // judged marks a kind as one whose objects have a status that we write.
 func judged(k *kind) *kind {
 	k.status = true
+	return k
+}
+
+// heeded marks a kind as one whose status is an input.
+func heeded(k *kind, heed func(map[string]any) map[string]any) *kind {
+	k.heed = heed
 	return k
 }
 

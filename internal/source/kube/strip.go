@@ -87,6 +87,22 @@ func stripSecret(s *corev1.Secret) {
 	*s = corev1.Secret{TypeMeta: s.TypeMeta, ObjectMeta: identity(s.ObjectMeta), Type: s.Type, Data: data}
 }
 
+// heedRollout keeps what a gateway serves by. The rest of a rollout's status is
+// written every few seconds, and what was observed with it.
+func heedRollout(status map[string]any) map[string]any {
+	out := map[string]any{}
+	if shares, ok := status["shares"].(map[string]any); ok {
+		kept := maps.Clone(shares)
+		delete(kept, "observed")
+		delete(kept, "verified")
+		out["shares"] = kept
+	}
+	if request, ok := status["request"]; ok {
+		out["request"] = request
+	}
+	return out
+}
+
 // stripDeployment keeps whose it is and how far it is.
 func stripDeployment(d *appsv1.Deployment) {
 	meta := identity(d.ObjectMeta)
