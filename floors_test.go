@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/tally":            3,
 	"internal/upstream":         3,
 	"internal/extproc":          3,
+	"internal/gossip":           3,
 	"internal/extproc/epptest":  3,
 	"internal/source":           4,
 	"internal/conductor":        4,
@@ -44,10 +45,13 @@ var floors = map[string]int{
 	"bench":                     8,
 	"bench/schedsim":            8,
 	"bench/rolloutsim":          8,
+
+	"internal/rollout/rehearsal": 2,
+	"internal/rollout/screen":    2,
 }
 
 // pure packages know neither Kubernetes nor the network's servers.
-var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
+var pure = []string{"internal/llm", "internal/rollout", "internal/rollout/rehearsal", "internal/rollout/screen", "internal/rollout/stats", "internal/routing", "internal/scheduling"}
 
 const module = "crossfade.dev"
 

@@ -33,13 +33,23 @@ type gateway struct {
 // stops it when the test ends. Every goroutine has to be gone by then (TestMain).
 func start(t *testing.T, from string) *gateway {
 	t.Helper()
-	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
 	files, err := filepath.Glob(filepath.Join(from, "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no manifests in %s: %v", from, err)
 	}
+	texts := map[string]string{}
 	for _, f := range files {
-		g.write(t, filepath.Base(f), read(t, f))
+		texts[filepath.Base(f)] = read(t, f)
+	}
+	return startFiles(t, texts)
+}
+
+// startFiles does the same with manifests by name.
+func startFiles(t *testing.T, files map[string]string) *gateway {
+	t.Helper()
+	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
+	for name, text := range files {
+		g.write(t, name, text)
 	}
 	cfg := app.Defaults()
 	cfg.Paths, cfg.Admin, cfg.SimSpeed, cfg.Drain, cfg.HoldOff = []string{g.dir}, g.admin, 100, 10*time.Second, time.Millisecond

@@ -40,6 +40,7 @@ func policies(o scheduling.Options) []maker {
 
 // options are the command's flags.
 type options struct {
+	first                        uint64
 	seeds                        int
 	seconds                      float64
 	workloads, policies, loads   string
@@ -50,6 +51,7 @@ type options struct {
 
 func main() {
 	var o options
+	flag.Uint64Var(&o.first, "first", 1, "seed of the first run; the others count on from it")
 	flag.IntVar(&o.seeds, "seeds", 5, "runs of each cell")
 	flag.Float64Var(&o.seconds, "seconds", 200, "simulated seconds in which requests arrive")
 	flag.StringVar(&o.workloads, "workloads", "", "comma-separated names; empty: all")
@@ -96,29 +98,48 @@ func wants(list, name string) bool {
 	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
 
-// simulateAll fills the cells of the table that were asked for.
+// simulateAll fills the cells of the table that were asked for, seed by seed, so
+// that what is saved of a run that is stopped compares all policies.
 func simulateAll(o *options) ([]row, error) {
 	var rows []row
-	for _, w := range workloads() {
-		for level, rate := range w.loads {
-			for _, m := range policies(o.scheduling()) {
-				if !wants(o.workloads, w.name) || !wants(o.loads, fmt.Sprint(level)) || !wants(o.policies, m.name) {
-					continue
-				}
-				r := row{Workload: w.name, Rate: rate, Policy: m.name}
-				for seed := range o.seeds {
-					r.Results = append(r.Results, simulate(w, rate, o.seconds, uint64(seed+1), m))
-				}
-				rows = append(rows, r)
-				if o.saveTo != "" {
-					if err := r.save(o.saveTo); err != nil {
-						return nil, err
-					}
-				}
+	for seed := o.first; seed < o.first+uint64(o.seeds); seed++ {
+		for _, c := range o.cells() {
+			r := row{
+				Workload: c.load.name, Rate: c.rate, Policy: c.maker.name, Seconds: o.seconds,
+				Seeds: []uint64{seed}, Results: []result{simulate(c.load, c.rate, o.seconds, seed, c.maker)},
+			}
+			rows = merge(rows, r)
+			if o.saveTo == "" {
+				continue
+			}
+			if err := r.save(o.saveTo); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return rows, nil
+}
+
+// cell is one policy on one workload at one rate.
+type cell struct {
+	load  *workload
+	rate  float64
+	maker maker
+}
+
+// cells are those that the flags ask for.
+func (o *options) cells() []cell {
+	var out []cell
+	for _, w := range workloads() {
+		for level, rate := range w.loads {
+			for _, m := range policies(o.scheduling()) {
+				if wants(o.workloads, w.name) && wants(o.loads, fmt.Sprint(level)) && wants(o.policies, m.name) {
+					out = append(out, cell{w, rate, m})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // simulate is one run with 8 endpoints and one gateway.

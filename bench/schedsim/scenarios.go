@@ -34,9 +34,9 @@ type scenario struct {
 // cell runs one set-up with all seeds.
 func (s *scenario) cell(w *workload, level int, name string, make func(seed uint64) setup, prepare func(*world)) row {
 	r := row{Workload: w.name, Rate: w.loads[level], Policy: name}
-	for seed := range uint64(s.seeds) {
-		requests := generate(w, r.Rate, s.seconds, seed+1)
-		world := newWorld(make(seed+1), seed+1)
+	for seed := s.first; seed < s.first+uint64(s.seeds); seed++ {
+		requests := generate(w, r.Rate, s.seconds, seed)
+		world := newWorld(make(seed), seed)
 		if prepare != nil {
 			prepare(world)
 		}

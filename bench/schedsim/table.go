@@ -18,6 +18,8 @@ type row struct {
 	Workload string
 	Rate     float64 // requests per second
 	Policy   string
+	Seconds  float64  // in which requests arrive
+	Seeds    []uint64 // of each of Results
 	Results  []result
 }
 
@@ -44,7 +46,26 @@ func (r *row) print(w io.Writer) {
 		cell(func(x result) float64 { return x.Preemptions + x.Loads }, 1, 0))
 }
 
-// load reads rows that save wrote. Of two for the same cell the later counts.
+// merge adds what r measured to the row of its cell, which it makes if there is
+// none. Of two results of one seed the later counts.
+func merge(rows []row, r row) []row {
+	i := slices.IndexFunc(rows, func(o row) bool {
+		return o.Workload == r.Workload && o.Rate == r.Rate && o.Policy == r.Policy && o.Seconds == r.Seconds
+	})
+	if i < 0 {
+		return append(rows, r)
+	}
+	for j, seed := range r.Seeds {
+		if k := slices.Index(rows[i].Seeds, seed); k >= 0 {
+			rows[i].Results[k] = r.Results[j]
+		} else {
+			rows[i].Seeds, rows[i].Results = append(rows[i].Seeds, seed), append(rows[i].Results, r.Results[j])
+		}
+	}
+	return rows
+}
+
+// load reads rows that save wrote.
 func load(file string) ([]row, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -58,12 +79,10 @@ func load(file string) ([]row, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		same := func(o row) bool { return o.Workload == r.Workload && o.Rate == r.Rate && o.Policy == r.Policy }
-		if i := slices.IndexFunc(rows, same); i >= 0 {
-			rows[i] = r
-		} else {
-			rows = append(rows, r)
+		if len(r.Seeds) != len(r.Results) {
+			return nil, fmt.Errorf("%s: a row of %s %g %s has %d seeds and %d results", file, r.Workload, r.Rate, r.Policy, len(r.Seeds), len(r.Results))
 		}
+		rows = merge(rows, r)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 func newGatewayCommand() *cobra.Command {
 	cfg := app.Defaults()
 	cfg.Bind, cfg.Admin, cfg.Leave = "", ":19000", 3*time.Second
+	cfg.ShareInterval = 100 * time.Millisecond
 	var api apiFlags
 	var log logFlags
 	var name string
@@ -55,6 +56,7 @@ the second ends at once.`,
 	f.StringVar(&name, "gateway", "", "the Gateway to serve, as `namespace/name`")
 	f.StringVar(&cfg.Bind, "bind", cfg.Bind, "IP `address` that listeners bind; every address when empty")
 	addServingFlags(f, &cfg)
+	f.DurationVar(&cfg.ShareInterval, "share-interval", cfg.ShareInterval, "how often the data plane's other pods are told what is in flight here; 0 = never")
 	api.add(f)
 	log.add(f)
 	return cmd

@@ -19,7 +19,7 @@ func main() {
 		if !errors.As(err, &quiet) {
 			fmt.Fprintln(os.Stderr, "crossfade:", err)
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -38,7 +38,7 @@ versions and LoRA adapters, and picks the best replica for each request.`,
 		SilenceErrors: true,
 	}
 	root.SetVersionTemplate("crossfade {{.Version}}\n")
-	root.AddCommand(newUpCommand(), newControllerCommand(), newGatewayCommand(), newCheckCommand(), newStatusCommand(), newExplainCommand(), newSimCommand())
+	root.AddCommand(newUpCommand(), newControllerCommand(), newGatewayCommand(), newCheckCommand(), newStatusCommand(), newExplainCommand(), newRolloutCommand(), newLoadCommand(), newSimCommand())
 	return root
 }
 

@@ -31,6 +31,9 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("GET /endpoints", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Scheduling()) })
 	mux.HandleFunc("GET /explain", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Explained()) })
 	handleRollouts(mux, s)
+	if s.Gossip != nil {
+		mux.Handle("POST /gossip", s.Gossip)
+	}
 	mux.HandleFunc("GET /{$}", index)
 	return mux
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -114,6 +115,8 @@ type Sources struct {
 	Ready      func() error // nil when the gateway takes requests
 	Scheduling func() []scheduling.PoolStats
 	Explained  func() []scheduling.Explained
+	// Gossip takes what other gateways tell at POST /gossip; nil: there are none.
+	Gossip http.Handler
 	// Counts are what this gateway has counted for rollouts; nil: it serves nothing.
 	Counts func() rollout.Counts
 	// Bar stops this gateway from sending anything to the candidate of a rollout's

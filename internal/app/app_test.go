@@ -24,8 +24,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	c.Bind, c.Admin, c.AccessLog, c.SimSpeed, c.BufferBytes, c.Drain = "localhost", "nowhere", 2, 0, 1, -1
+	c.ShareInterval = time.Millisecond
 	err := c.validateUp()
-	for _, flag := range []string{"--bind", "--admin", "--access-log", "--sim-speed", "--buffer-memory", "--drain"} {
+	for _, flag := range []string{"--bind", "--admin", "--access-log", "--sim-speed", "--buffer-memory", "--drain", "--share-interval"} {
 		if err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s is not named in: %v", flag, err)
 		}

@@ -42,6 +42,9 @@ type Config struct {
 	// are full, 0 for none; QueueFor bounds each wait.
 	QueueCalls int
 	QueueFor   time.Duration
+	// ShareInterval is the time between two tellings of what is in flight to the
+	// other pods of the data plane; 0: nothing is told, and nothing heard.
+	ShareInterval time.Duration
 	// FirstByteTimeout and StreamIdleTimeout bound the wait for an endpoint's
 	// answer and between two parts of it; 0 means no bound.
 	FirstByteTimeout  time.Duration
@@ -110,6 +113,8 @@ func (c Config) validateServing() error {
 	bad(err == nil, "--objective %q is not ttft, balanced or e2e", c.Objective)
 	bad(c.QueueCalls >= 0, "--queue %d is negative; 0 lets no call wait", c.QueueCalls)
 	bad(c.QueueFor > 0, "--queue-for %s must be above 0; --queue 0 lets no call wait", c.QueueFor)
+	bad(c.ShareInterval == 0 || c.ShareInterval >= 10*time.Millisecond && c.ShareInterval <= time.Second,
+		"--share-interval %s is not between 10ms and 1s; 0 shares nothing", c.ShareInterval)
 	bad(c.FirstByteTimeout >= 0, "--first-byte-timeout %s is negative", c.FirstByteTimeout)
 	bad(c.StreamIdleTimeout >= 0, "--stream-idle-timeout %s is negative", c.StreamIdleTimeout)
 	bad(c.MaxBodyBytes > 0, "--max-body %d must be above 0 bytes", c.MaxBodyBytes)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type Gateway struct {
 	name   types.NamespacedName
 	source source.Source
 	inputs inputs
+	own    []netip.Addr // of this machine, or pod
 }
 
 // NewGateway builds the data plane of the Gateway called name, fed from src.
@@ -32,7 +34,7 @@ func NewGateway(cfg Config, name types.NamespacedName, src source.Source) (*Gate
 	if name.Namespace == "" || name.Name == "" {
 		return nil, errors.New("--gateway names no Gateway: write it as namespace/name")
 	}
-	g := &Gateway{name: name, source: src, inputs: newInputs()}
+	g := &Gateway{name: name, source: src, inputs: newInputs(), own: ownAddresses()}
 	g.plane = newPlane(cfg, g.inputs.ring)
 	what := "Gateway " + name.String()
 	g.awaits.Store(&what)
@@ -54,8 +56,9 @@ func (g *Gateway) reconcile(ctx context.Context, update source.Update) {
 	in.Models = g.models.all()
 	result := translate.Build(&in, translate.Options{Controller: ControllerName, Cluster: true, Only: g.name})
 	unbound := g.serve(ctx, result.Snapshot)
-	if g.known(update.Resources) {
+	if own := g.known(update.Resources); own != nil {
 		g.awaits.Store(nil)
+		g.meet(translate.Siblings(update.Resources, own, g.own))
 	}
 	v := g.newView(result, update.Origins, unbound)
 	v.Read = update.Resources.Len()
@@ -78,10 +81,14 @@ func (g *Gateway) logOwn(v view, update source.Update, unbound []proxy.PortError
 	logProblems(g.cfg.Log, g.view.Load().Problems, problems)
 }
 
-// known says whether the Gateway to serve is among the objects. Before it is, a pod
+// known returns the Gateway to serve, if it is among the objects. Before it is, a pod
 // must not be taken for ready: it would replace one that serves.
-func (g *Gateway) known(r *translate.Resources) bool {
-	return slices.ContainsFunc(r.Gateways, func(o *gwv1.Gateway) bool {
+func (g *Gateway) known(r *translate.Resources) *gwv1.Gateway {
+	i := slices.IndexFunc(r.Gateways, func(o *gwv1.Gateway) bool {
 		return o != nil && o.Namespace == g.name.Namespace && o.Name == g.name.Name
 	})
+	if i < 0 {
+		return nil
+	}
+	return r.Gateways[i]
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/translate"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -38,6 +40,37 @@ func TestGatewayIsReadyOnceItsGatewayIsKnown(t *testing.T) {
 	g.reconcile(t.Context(), source.Update{Resources: &translate.Resources{Gateways: []*gwv1.Gateway{own}}})
 	if err := g.ready(); err != nil {
 		t.Errorf("with its Gateway: %v", err)
+	}
+}
+
+// A data plane tells the other pods of its Service, at the admin port that it has
+// itself, and nobody when it is not among them.
+func TestGatewayMeetsItsSiblings(t *testing.T) {
+	cfg := Defaults()
+	cfg.Admin, cfg.ShareInterval = ":19000", 100*time.Millisecond
+	g, err := NewGateway(cfg, types.NamespacedName{Namespace: "infra", Name: "edge"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.own = []netip.Addr{netip.MustParseAddr("10.0.0.2")}
+	pods := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: "infra", Labels: map[string]string{discoveryv1.LabelServiceName: "edge-crossfade"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}}, {Addresses: []string{"10.0.0.2"}}, {Addresses: []string{"10.0.0.3"}}},
+	}
+	own := &gwv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "infra", Name: "edge"}, Spec: gwv1.GatewaySpec{GatewayClassName: "crossfade"}}
+	r := &translate.Resources{Gateways: []*gwv1.Gateway{own}, EndpointSlices: []*discoveryv1.EndpointSlice{pods}}
+	g.reconcile(t.Context(), source.Update{Resources: r})
+	if n := g.gossip.Stats().Peers; n != 2 {
+		t.Errorf("%d peers, want 2", n)
+	}
+	if g.sources().Gossip == nil {
+		t.Error("the admin port takes no news")
+	}
+	g.own = nil
+	g.reconcile(t.Context(), source.Update{Resources: r})
+	if n := g.gossip.Stats().Peers; n != 0 {
+		t.Errorf("%d peers of who is no pod of the data plane", n)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/extproc"
+	"crossfade.dev/internal/gossip"
 	"crossfade.dev/internal/modelserver"
 	"crossfade.dev/internal/proxy"
 	"crossfade.dev/internal/routing"
@@ -42,7 +43,8 @@ type plane struct {
 	books     *tally.Books
 	warmup    *warmup.Runner
 
-	rollouts *rollouts // nil where the API server has them
+	rollouts *rollouts      // nil where the API server has them
+	gossip   *gossip.Gossip // nil: nobody is told anything
 
 	snapshot *routing.Snapshot // the one served
 	view     atomic.Pointer[admin.View]
@@ -63,7 +65,12 @@ func newPlane(cfg Config, ring func()) *plane {
 		Objective:  scheduling.Objective(cfg.Objective),
 		Queue:      scheduling.QueueOptions{Calls: cfg.QueueCalls, For: cfg.QueueFor},
 		StaleAfter: max(scheduling.DefaultStaleAfter, 3*cfg.PollInterval),
+		Share:      cfg.ShareInterval > 0,
 	})
+	if cfg.ShareInterval > 0 {
+		p.gossip = gossip.New(gossip.Options{Books: p.scheduler, Interval: cfg.ShareInterval, Logger: cfg.Log})
+	}
+	p.registry.MustRegister(admin.NewPicking(p.scheduler.Stats, p.sharing()))
 	p.poller = modelserver.New(modelserver.Options{
 		Interval:  cfg.PollInterval,
 		OnMetrics: p.scheduler.Observe,
@@ -102,6 +109,9 @@ func (p *plane) run(ctx context.Context, configuration func(context.Context) err
 	tasks.start("admin", func() error { return ignoreClosed(side.Serve(listener)) })
 	tasks.start("model server polling", func() error { return p.poller.Run(work) })
 	tasks.start("warm-up", func() error { return p.warmup.Run(work) })
+	if p.gossip != nil {
+		tasks.start("telling other gateways", func() error { return p.gossip.Run(work) })
+	}
 	tasks.start("configuration", func() error { return configuration(work) })
 
 	select {
@@ -208,7 +218,18 @@ func (p *plane) sources() admin.Sources {
 	if p.rollouts != nil {
 		s.Rollouts, s.Ask = p.rollouts.list, p.rollouts.ask
 	}
+	if p.gossip != nil {
+		s.Gossip = p.gossip
+	}
 	return s
+}
+
+// sharing is how the gossip goes, nil when there is none.
+func (p *plane) sharing() func() gossip.Stats {
+	if p.gossip == nil {
+		return nil
+	}
+	return p.gossip.Stats
 }
 
 func (p *plane) ready() error {

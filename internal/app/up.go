@@ -35,6 +35,7 @@ func NewUp(cfg Config) (*Up, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.ShareInterval = 0 // it is one process
 	u := &Up{source: src, inputs: newInputs()}
 	u.plane = newPlane(cfg, u.inputs.ring)
 	u.rollouts = newRollouts(cfg.StateFile, u.inputs.ring, cfg.Log)

@@ -30,7 +30,8 @@ type comparison struct {
 	left         atomic.Int32 // sides that are not over
 	void         atomic.Bool  // one side is no sample of its version
 
-	// Of the copy's answer:
+	// Of the copy while it is under way:
+	request  *llm.Request // as its body has it
 	meter    llm.Meter
 	metered  bool
 	events   bool
@@ -96,8 +97,8 @@ func (x *exchange) newCopy(part int) *shadow {
 }
 
 // revision is what the copy asks for otherwise than the request.
-func (c *comparison) revision(model string) llm.Revision {
-	c.copy.Target = model
+func (c *comparison) revision(request *llm.Request, model string) llm.Revision {
+	c.request, c.copy.Target = request, model
 	return llm.Revision{Model: model, MaxTokens: c.assignment.Shadow.MaxTokens, LimitField: limitField(c.path)}
 }
 
@@ -113,6 +114,8 @@ func (c *comparison) run(ctx context.Context, s *shadow) string {
 		return c.copy.Reason, err
 	})
 	c.copy.End = c.proxy.now()
+	// The client's request may last long; the copy's memory is not to.
+	c.request, c.decision, c.meter = nil, nil, llm.Meter{}
 	if c.copy.Reason == "" {
 		c.copy.Reason = copyUnpicked(ctx, err)
 	}
@@ -139,6 +142,9 @@ func (c *comparison) hear(ctx context.Context, s *shadow, d *scheduling.Decision
 	c.events = strings.EqualFold(mediaType(contentType), "text/event-stream")
 	if c.metered = answer.header.Get("Content-Encoding") == ""; c.metered {
 		c.meter.Reset(contentType)
+		if c.request != nil {
+			c.meter.Expect(c.request)
+		}
 	}
 	_, err = io.Copy(c, answer)
 	return err

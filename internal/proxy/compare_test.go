@@ -96,7 +96,7 @@ type copies struct{ witness }
 func (c *copies) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.witness.ServeHTTP(httptest.NewRecorder(), r)
 	w.Header().Set("Content-Type", "application/json")
-	io.WriteString(w, `{"model":"x","usage":{"prompt_tokens":3,"completion_tokens":7},"choices":[{"finish_reason":"length"}]}`)
+	io.WriteString(w, `{"model":"x","usage":{"prompt_tokens":3,"completion_tokens":7},"choices":[{"finish_reason":"length","text":"x"}]}`)
 }
 
 func TestCopiesAreCompared(t *testing.T) {
@@ -109,13 +109,14 @@ func TestCopiesAreCompared(t *testing.T) {
 			rule := shadowed(pool("stable", engine(t, echoing("stable"))), candidate)
 			rule.Backends[1].Filters.RequestHeaders = &routing.HeaderChange{Set: []routing.HeaderField{{Name: "X-Candidate", Value: "1"}}}
 			w, o := newShadowWorld(t, rule)
-			e := echoed(t, w.post("/v1/completions?q", `{"model":"m","prompt":"p"}`, "Accept-Encoding", "gzip"))
-			if e.Engine != "stable" || e.Body != `{"model":"m","prompt":"p"}` || e.Header.Get("X-Candidate") != "" {
+			const asked = `"prompt":"p","response_format":{"type":"json_object"}}`
+			e := echoed(t, w.post("/v1/completions?q", `{"model":"m",`+asked, "Accept-Encoding", "gzip"))
+			if e.Engine != "stable" || e.Body != `{"model":"m",`+asked || e.Header.Get("X-Candidate") != "" {
 				t.Errorf("engine is %q, got %q with %v", e.Engine, e.Body, e.Header)
 			}
 			c := o.wait(t, 1)
 			got := shadow.all[0]
-			if got.body != `{"max_tokens":10,"model":"m-v2","prompt":"p"}` || got.uri != "/v1/completions?q" ||
+			if got.body != `{"max_tokens":10,"model":"m-v2",`+asked || got.uri != "/v1/completions?q" ||
 				got.header.Get("X-Candidate") != "1" || got.header.Get("Accept-Encoding") != "identity" {
 				t.Errorf("candidate got %s %q with %v", got.uri, got.body, got.header)
 			}
@@ -127,7 +128,7 @@ func TestCopiesAreCompared(t *testing.T) {
 				x.Endpoint != candidate.Endpoints[0].Address || x.BytesOut == 0 || x.Start.IsZero() || x.FirstByte.IsZero() || x.End.IsZero() {
 				t.Errorf("candidate's outcome is %+v", x)
 			}
-			if r := x.Report; r.Usage.CompletionTokens != 7 || r.FinishReason != "length" || !r.Done {
+			if r := x.Report; r.Usage.CompletionTokens != 7 || r.FinishReason != "length" || !r.Done || !r.InvalidJSON {
 				t.Errorf("candidate's report is %+v", r)
 			}
 			if o.of(MirrorAnswered) != 1 || o.begun != 1 {
@@ -321,7 +322,7 @@ func TestCopiesWithinLimits(t *testing.T) {
 		o.Limits.Mirrors, o.Limits.MirrorBytes = 2, 64<<10
 		o.Picker = pickFunc(func(call *scheduling.Call, p *routing.Pool) (scheduling.Decision, error) {
 			if call.Model == "busy" && p.Name == "default/candidate" {
-				if call.Priority >= 0 {
+				if call.Priority > -1000 {
 					t.Errorf("a copy has priority %d", call.Priority)
 				}
 				return scheduling.Decision{}, &scheduling.SaturatedError{}

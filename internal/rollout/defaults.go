@@ -136,7 +136,7 @@ func (g *Guardrail) complete() {
 		setDefault(&g.Question.Negligible, 0.01)
 	}
 	switch g.Name {
-	case InvalidJSON, InvalidToolCall:
+	case TPOT, SlowestGap, InvalidJSON, InvalidToolCall:
 		g.Rare = g.Rare || g.MinSamples <= 0 // else the user wants that many
 	}
 	if g.Loaded {

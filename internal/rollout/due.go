@@ -104,3 +104,16 @@ func (m *machine) next() string {
 	}
 	return ""
 }
+
+// reason is next in one word, "" where it goes on.
+func (m *machine) reason() string {
+	switch {
+	case m.Pause != nil:
+		return m.Pause.Reason
+	case m.Hold != "":
+		return m.Hold
+	case m.Phase.Running():
+		return ""
+	}
+	return m.Reason
+}

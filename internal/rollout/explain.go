@@ -26,10 +26,15 @@ type Report struct {
 	Verified    bool
 	LoadRatio   float64
 	InFlight    [2]int64 // of stable, candidate
-	// Next is what will happen next, or what is waited for. Due is what comes by
-	// itself, and when.
-	Next string
-	Due  Due
+	// Next is what will happen next, or what is waited for, and Reason one word for
+	// it. Waits says that it waits for something that may come by itself. Due is what
+	// comes by itself, and when.
+	Next   string
+	Reason string
+	Waits  bool
+	// Message says what ended the attempt, or ends it.
+	Message string
+	Due    Due
 	// Plan are all steps, those of before and of to come.
 	Plan []StepReport
 	// Last is what was seen of the endpoints, and Rate both arms' requests a second.
@@ -79,9 +84,12 @@ type SignalReport struct {
 func Explain(plan *Plan, s *State) Report {
 	m := &machine{plan: plan, State: s.clone()}
 	r := Report{Name: plan.Name, Phase: m.phase(), Number: s.Number, Target: plan.Target, Stable: s.Stable, Candidate: s.Candidate,
-		At: s.At, Started: s.Started, Due: m.due(), Plan: m.steps(), Last: s.Last, Unpowered: s.Unpowered, Drift: s.Drift,
+		At: s.At, Started: s.Started, Reason: m.reason(), Message: s.Message, Waits: m.Pause == nil && m.Hold != "", Due: m.due(), Plan: m.steps(), Last: s.Last, Unpowered: s.Unpowered, Drift: s.Drift,
 		Step: min(s.Step+1, len(s.Steps)), Steps: len(s.Steps), Set: s.Share.Set, Observed: math.NaN(), Verified: s.Share.Verified,
 		LoadRatio: m.loadRatio(), InFlight: [2]int64{s.Last.Stable.InFlight, s.Last.Candidate.InFlight}, Next: m.next(), History: s.History}
+	if s.Number == 0 {
+		r.Stable, r.Candidate = plan.Stable, plan.Candidate
+	}
 	if part, ok := s.Share.Observed(); ok {
 		r.Observed = part
 	}

@@ -123,18 +123,20 @@ func harmNote(g *Guardrail, found stats.Measurement) string {
 
 func percent(part float64) string { return fmt.Sprintf("%.3g%%", 100*part) }
 
-// absent reports whether the guardrail's kind of traffic does not occur: stable has
-// hardly a unit of it, while others have enough.
+// absent reports whether the guardrail's kind of traffic does not occur: neither arm
+// has a unit of it, while others have enough.
 func (m *machine) absent(g *Guardrail, found stats.Measurement) bool {
-	b := m.Books[g.Name]
-	if found.Table.Stable.Units > 0 || found.Table.Candidate.Units > 0 || b.trailed() {
+	if found.Table.Stable.Units > 0 || found.Table.Candidate.Units > 0 || m.Books[g.Name].trailed() {
 		return false
 	}
+	return m.othersHave(g.MinSamples)
+}
+
+// othersHave reports whether some guardrail has seen so many units of both arms.
+func (m *machine) othersHave(units int64) bool {
 	for i := range m.plan.Analysis.Guardrails {
-		other := &m.plan.Analysis.Guardrails[i]
-		if b := m.Books[other.Name]; b != nil && len(b.Signals) > 0 {
-			t := b.Signals[0].Total()
-			if t.Candidate.Units >= g.MinSamples && t.Stable.Units >= g.MinSamples {
+		if b := m.Books[m.plan.Analysis.Guardrails[i].Name]; b != nil && len(b.Signals) > 0 {
+			if t := b.Signals[0].Total(); t.Candidate.Units >= units && t.Stable.Units >= units {
 				return true
 			}
 		}

@@ -224,6 +224,9 @@ func digest(parts ...any) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// Words prints a duration without needless zero units, such as "1h5m".
+func Words(d time.Duration) string { return words(d) }
+
 // words prints a duration without needless zero units.
 func words(d time.Duration) string {
 	d = d.Round(time.Second)

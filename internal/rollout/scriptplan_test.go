@@ -161,6 +161,8 @@ func (s *script) setWorld(o options) {
 			w.missing = o.list(v)
 		case "no-model":
 			w.noModel = o.list(v)
+		case "json":
+			w.json = o.number(v)
 		case "only":
 			w.only = map[string]bool{}
 			for _, name := range o.list(v) {
@@ -189,6 +191,10 @@ func (o options) setArm(a *armWorld, key, v string) {
 		a.length = o.number(v)
 	case "empty":
 		a.empty = o.number(v)
+	case "looping":
+		a.looping = o.number(v)
+	case "bad-json":
+		a.badJSON = o.number(v)
 	case "aborts":
 		a.aborts = o.number(v)
 	case "ttft":

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -18,6 +19,7 @@ type world struct {
 	missing []string
 	lag     int // windows until gateways serve a new share
 	stuck   bool
+	json    float64         // part of the requests that ask for JSON
 	only    map[string]bool // metrics that are measured; nil: all
 
 	served  []ShareState // of the last windows
@@ -29,6 +31,7 @@ type world struct {
 
 type armWorld struct {
 	errors, length, empty, aborts float64
+	looping, badJSON              float64
 	ttft, tpot                    time.Duration
 	ready, waiting                int
 	load                          float64 // running requests per endpoint; 0: by arrivals
@@ -93,9 +96,16 @@ func (w *world) samples(n [2]int64) map[string]map[string]Sample {
 		FinishLength: func(a armWorld) float64 { return a.length },
 		EmptyAnswer:  func(a armWorld) float64 { return a.empty },
 		ClientAborts: func(a armWorld) float64 { return a.aborts },
+
+		LoopingAnswer: func(a armWorld) float64 { return a.looping },
+		InvalidJSON:   func(a armWorld) float64 { return a.badJSON },
 	} {
 		tally := func(i int) stats.Tally {
-			return stats.Tally{Units: n[i], Events: min(n[i], w.whole(name+string(rune('0'+i)), float64(n[i])*rate(w.arms[i])))}
+			units := n[i]
+			if name == InvalidJSON {
+				units = w.whole(fmt.Sprintf("units of %s %d", name, i), float64(units)*w.json)
+			}
+			return stats.Tally{Units: units, Events: min(units, w.whole(name+string(rune('0'+i)), float64(units)*rate(w.arms[i])))}
 		}
 		out[name] = map[string]Sample{"": {Table: stats.Table{Candidate: tally(0), Stable: tally(1)}}}
 	}

@@ -19,11 +19,11 @@ type health struct {
 	until     float64 // end of the last ejection
 }
 
-// fail records a failure. Failures during an ejection do not count: requests
-// that were in flight together fail together.
-func (h *health) fail(at float64) {
+// fail records a failure and reports whether it ejects. Failures during an
+// ejection do not count: requests that were in flight together fail together.
+func (h *health) fail(at float64) bool {
 	if h.failures > 0 && at < h.until {
-		return
+		return false
 	}
 	wait := longestEjection
 	if h.failures < 5 {
@@ -33,6 +33,7 @@ func (h *health) fail(at float64) {
 	h.failures++
 	h.answers = 0
 	h.until = at + wait
+	return true
 }
 
 // answer records a good answer. Those during an ejection were asked for before

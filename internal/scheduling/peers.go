@@ -125,20 +125,28 @@ func (s *Scheduler) Merge(news News, at time.Time) {
 	}
 }
 
-// peer is the last news of one gateway, by endpoint.
+// peer is the last news of one gateway.
 type peer struct {
 	until float64
-	work  map[*endpoint]work
+	work  []work // by slot
 }
 
 func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
 	p.mu.Lock()
 	defer p.unlock()
 	now := p.seconds(at)
-	if p.peers[origin] == nil && len(p.peers) >= newsOrigins {
-		return
+	from := p.peers[origin]
+	if from == nil {
+		if len(p.peers) >= newsOrigins {
+			return
+		}
+		from = &peer{}
 	}
-	from := &peer{until: now + peersFor, work: map[*endpoint]work{}}
+	from.until = now + peersFor
+	clear(from.work)
+	if more := p.slots.count - len(from.work); more > 0 {
+		from.work = append(from.work, make([]work, more)...)
+	}
 	for i := range n.Endpoints {
 		p.mergeEndpoint(from, &n.Endpoints[i], now)
 	}
@@ -155,7 +163,7 @@ func (p *pool) mergeEndpoint(from *peer, n *EndpointNews, now float64) {
 	if e == nil {
 		return
 	}
-	from.work[e] = work{
+	from.work[e.slot] = work{
 		requests: count(n.Requests), prefills: min(count(n.Prefills), count(n.Requests)),
 		pending: count(n.Pending), context: count(n.Context), kv: count(n.KV),
 	}
@@ -173,16 +181,17 @@ func count(n int) float64 { return float64(max(0, min(n, 1<<30))) }
 
 // sumPeers adds up the news that is believed.
 func (p *pool) sumPeers(now float64) {
-	for _, e := range p.endpoints {
-		e.peers, e.peersUntil = work{}, now+peersFor
-	}
 	for origin, from := range p.peers {
 		if now > from.until {
 			delete(p.peers, origin)
-			continue
 		}
-		for e, w := range from.work {
-			e.peers.add(&w)
+	}
+	for _, e := range p.endpoints {
+		e.peers, e.peersUntil = work{}, now+peersFor
+		for _, from := range p.peers {
+			if e.slot < len(from.work) {
+				e.peers.add(&from.work[e.slot])
+			}
 		}
 	}
 }

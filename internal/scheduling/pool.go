@@ -15,6 +15,7 @@ type pool struct {
 	options *Options
 	servers *servers
 	weights weights
+	name    string // namespace/name, as of the last call
 
 	mu        sync.Mutex
 	rand      *rand.Rand
@@ -95,7 +96,7 @@ func (p *pool) align(as *routing.Pool) {
 	if p.aligned == as {
 		return
 	}
-	p.aligned = as
+	p.aligned, p.name = as, as.Name
 	p.order = p.order[:0]
 	p.serving = nil
 	var fresh []endpoint // side by side: a decision looks at each of them
@@ -238,7 +239,9 @@ func (p *pool) close() {
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
 	for _, from := range p.peers {
-		delete(from.work, e)
+		if e.slot < len(from.work) {
+			from.work[e.slot] = work{} // it will be another's
+		}
 	}
 	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })
 	p.prefixes.forget(e.slot)

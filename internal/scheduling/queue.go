@@ -67,6 +67,7 @@ type waiter struct {
 	turn   float64
 	cost   float64
 	number uint64
+	since  float64               // instant
 	until  float64               // instant
 	notify func(Decision, error) // nil: by answer
 	answer chan grant            // has room for one
@@ -159,6 +160,7 @@ func (p *pool) wait(call *Call, prefix []uint64, now float64, notify func(Decisi
 	p.expire(now)
 	if q.count >= q.options.Calls {
 		last := q.last()
+		p.observed.refused++
 		if last.call.Priority >= call.Priority {
 			return nil, &SaturatedError{RetryAfter: p.retryAfter()}
 		}
@@ -168,12 +170,13 @@ func (p *pool) wait(call *Call, prefix []uint64, now float64, notify func(Decisi
 	wait := cmp.Or(q.options.For, DefaultQueueFor).Seconds()
 	w := &waiter{
 		pool: p, call: call, prefix: slices.Clone(prefix), notify: notify,
-		cost: max(1, p.demand(call).prompt), until: now + wait,
+		cost: max(1, p.demand(call).prompt), since: now, until: now + wait,
 	}
 	if notify == nil {
 		w.answer = make(chan grant, 1)
 	}
 	q.push(w)
+	p.observed.queued++
 	return w, nil
 }
 
@@ -210,6 +213,10 @@ func (p *pool) drainOne(now float64) bool {
 				continue
 			}
 			p.queue.remove(w, err == nil)
+			if err == nil {
+				p.observed.placed++
+				p.observed.waited += max(0, now-w.since)
+			}
 			p.grant(w, decision, err)
 			return true
 		}
@@ -228,6 +235,7 @@ func (p *pool) expire(now float64) {
 		}
 		for _, w := range late {
 			p.queue.remove(w, false)
+			p.observed.refused++
 			p.grant(w, Decision{}, &SaturatedError{RetryAfter: p.retryAfter(), Waited: true})
 		}
 	}
@@ -253,14 +261,18 @@ func (p *pool) retryAfter() time.Duration {
 	return time.Duration(max(1, min(60, seconds))) * time.Second
 }
 
-// cancel ends a wait; false when it has ended already.
-func (w *waiter) cancel() bool {
+// cancel ends a wait; false when it has ended already. late says that it was too
+// long, rather than that nobody waits any more.
+func (w *waiter) cancel(late bool) bool {
 	w.pool.mu.Lock()
 	defer w.pool.unlock()
 	if w.index < 0 {
 		return false
 	}
 	w.pool.queue.remove(w, false)
+	if late {
+		w.pool.observed.refused++
+	}
 	return true
 }
 

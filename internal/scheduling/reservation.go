@@ -111,7 +111,9 @@ func (r *Reservation) End(result EndResult) {
 	e := r.endpoint
 	switch {
 	case result.Failed:
-		e.health.fail(now)
+		if e.health.fail(now) {
+			p.observed.ejections++
+		}
 	default:
 		if !r.answered {
 			e.health.answer(now)

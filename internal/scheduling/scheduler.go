@@ -86,7 +86,7 @@ func (s *Scheduler) Pick(ctx context.Context, call *Call, pool *routing.Pool) (D
 	if err == nil {
 		return a.decision, a.err
 	}
-	if !w.cancel() { // the place came at the same time; the caller will give it back
+	if !w.cancel(ctx.Err() == nil) { // the place came at the same time; the caller will give it back
 		a := <-w.answer
 		return a.decision, a.err
 	}
@@ -130,7 +130,7 @@ type Waiting struct{ waiter *waiter }
 
 // Cancel ends the wait. It returns false when it has ended already: then notify
 // has been called or is about to be.
-func (w *Waiting) Cancel() bool { return w.waiter.cancel() }
+func (w *Waiting) Cancel() bool { return w.waiter.cancel(false) }
 
 // Offer is Pick for those who cannot wait: when the call has to, it returns a
 // Waiting, and notify is called once, by whoever makes room, unless Cancel comes

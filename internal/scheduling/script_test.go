@@ -306,6 +306,12 @@ func (s *script) stats() string {
 		if p.Waiting > 0 {
 			fmt.Fprintf(&b, "waiting=%d\n", p.Waiting)
 		}
+		if q := p.Queue; q.Queued+q.Refused > 0 {
+			fmt.Fprintf(&b, "queued=%d placed=%d refused=%d waited=%gs\n", q.Queued, q.Placed, q.Refused, q.Seconds)
+		}
+		if p.Ejections > 0 {
+			fmt.Fprintf(&b, "ejections=%d\n", p.Ejections)
+		}
 		for _, e := range p.Endpoints {
 			fmt.Fprintf(&b, "%s in-flight=%d pending=%d context=%d picks=%d", e.Address, e.InFlight, e.PendingTokens, e.ContextTokens, e.Picks)
 			if e.Foreign > 0 {

@@ -10,6 +10,7 @@ import (
 type PoolStats struct {
 	ID        string          `json:"id"`
 	Picks     uint64          `json:"picks"`
+	Name      string          `json:"name"`      // namespace/name
 	Waiting   int             `json:"waiting"`   // calls without a place
 	Endpoints []EndpointStats `json:"endpoints"` // by Address
 
@@ -19,6 +20,10 @@ type PoolStats struct {
 	// those of them that engines had in their caches.
 	ReportedTokens uint64 `json:"reportedTokens"`
 	CachedTokens   uint64 `json:"cachedTokens"`
+	// Queue is what became of calls that waited; Ejections counts how often an
+	// endpoint was ejected.
+	Queue     Queued `json:"queue"`
+	Ejections uint64 `json:"ejections"`
 	// FirstTokens are the times until the first token, by uncached tokens.
 	FirstTokens []FirstTokens `json:"firstTokens"`
 
@@ -66,11 +71,15 @@ func (p *pool) stats(id string) PoolStats {
 	defer p.mu.Unlock()
 	f := &p.learned.factors
 	out := PoolStats{
-		ID: id, Picks: p.picks, Waiting: p.queue.count,
+		ID: id, Name: p.name, Picks: p.picks, Waiting: p.queue.count,
 		Endpoints:    make([]EndpointStats, 0, len(p.endpoints)),
 		PromptTokens: p.observed.prompt, ExpectedCached: p.observed.expected,
 		ReportedTokens: p.observed.reported, CachedTokens: p.observed.cached,
 		FirstTokens: p.observed.firstTokens(),
+		Queue: Queued{
+			Queued: p.observed.queued, Placed: p.observed.placed, Refused: p.observed.refused, Seconds: p.observed.waited,
+		},
+		Ejections: p.observed.ejections,
 		Engine: EngineFactors{
 			Step: f[factorStep], Prefill: f[factorPrefill], Context: f[factorContext], Samples: p.learned.samples,
 		},

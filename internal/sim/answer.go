@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,8 +11,9 @@ import (
 // that the engine knows how long it is.
 type answer struct {
 	text   string
+	tool   string // the function it calls, and text is its arguments; "" for words
 	tokens int    // tokens the engine generates, the end-of-text token included
-	finish string // finish_reason: "stop" or "length"
+	finish string // finish_reason: "stop", "length" or "tool_calls"
 	stop   string // the stop string that ended it, if one did
 }
 
@@ -22,6 +24,7 @@ type sampling struct {
 	ignoreEnd bool
 	stops     []string
 	json      bool // the client asked for a JSON object
+	tools     toolUse
 }
 
 // quality is a way for an answer to be bad.
@@ -33,6 +36,9 @@ const (
 	qualityLoop        quality = "loop"
 	qualityInvalidJSON quality = "invalid-json"
 	qualityOverlong    quality = "overlong"
+
+	// qualityInvalidToolCall only shows where the request offers tools.
+	qualityInvalidToolCall quality = "invalid-tool-call"
 )
 
 // How many tokens a looping or over-long answer takes when the client sets no
@@ -45,11 +51,18 @@ const (
 // compose writes the answer of speaker to question. The same arguments give the
 // same answer; choice tells the n answers to one question apart.
 func compose(speaker, question string, choice int, s sampling, q quality) answer {
-	text := prose(speaker, question, choice)
-	if s.json {
-		text = jsonAnswer(speaker, text)
+	if a, ok := composeCall(speaker, question, choice, s, q); ok {
+		return a
 	}
+	text := prose(speaker, question, choice)
 	floor := 0
+	if s.json {
+		inside := s.minimum // after the object there must be nothing
+		if q == qualityOverlong {
+			inside = max(inside, overlongTokens)
+		}
+		text = jsonAnswer(speaker, pad(text, inside, s.limit))
+	}
 	switch q {
 	case qualityEmpty:
 		text = ""
@@ -66,6 +79,22 @@ func compose(speaker, question string, choice int, s sampling, q quality) answer
 	return s.bound(pad(text, max(floor, s.minimum), s.limit))
 }
 
+// composeCall writes the call of a tool, if that is to be the answer.
+func composeCall(speaker, question string, choice int, s sampling, q quality) (a answer, ok bool) {
+	hash := hashString(hashString(uint64(choice), speaker), question)
+	t := s.tools.pick(hash, q)
+	if t == nil {
+		return answer{}, false
+	}
+	name, arguments := t.call(question, hash, q)
+	s.stops = nil // they are for words
+	a = s.bound(arguments)
+	if a.tool = name; a.finish == "stop" {
+		a.finish = "tool_calls"
+	}
+	return a, true
+}
+
 // pad lengthens text to at least n tokens, but not beyond limit.
 func pad(text string, n, limit int) string {
 	n = min(n, limit)
@@ -73,8 +102,14 @@ func pad(text string, n, limit int) string {
 	if missing <= 0 {
 		return text
 	}
-	filler := " " + strings.Join(remarks(), " ")
-	text += strings.Repeat(filler, missing*(bytesPerToken+utf8.UTFMax)/len(filler)+1)
+	// Remarks are numbered, for to be long is not to run in circles.
+	var b strings.Builder
+	b.WriteString(text)
+	list := remarks()
+	for i := 0; b.Len() < len(text)+missing*(bytesPerToken+utf8.UTFMax); i++ {
+		b.WriteString(" Remark " + strconv.Itoa(i+1) + ": " + list[i%len(list)])
+	}
+	text = b.String()
 	head, _ := cutTokens(text, n)
 	return head
 }

@@ -13,6 +13,7 @@ type chatRequest struct {
 	Messages            []message       `json:"messages"`
 	MaxCompletionTokens *int            `json:"max_completion_tokens"`
 	Tools               json.RawMessage `json:"tools"`
+	ToolChoice          toolChoice      `json:"tool_choice"`
 }
 
 // message is one turn of a conversation. Content is a string or an array of
@@ -76,6 +77,11 @@ func question(messages []message) string {
 	return ""
 }
 
+// afterTool reports whether a tool has just answered.
+func afterTool(messages []message) bool {
+	return len(messages) > 0 && messages[len(messages)-1].Role == "tool"
+}
+
 func checkMessages(messages []message) *apiError {
 	if len(messages) == 0 || len(messages) > maxMessages {
 		return badRequest("messages", "%d messages: want 1 to %d", len(messages), maxMessages)
@@ -113,6 +119,10 @@ func (s *Server) chatJob(r *http.Request, req *chatRequest) (*job, *apiError) {
 		return nil, e
 	}
 	if e := checkMessages(req.Messages); e != nil {
+		return nil, e
+	}
+	req.use = toolUse{tools: readTools(req.Tools), choice: req.ToolChoice, answered: afterTool(req.Messages)}
+	if e := req.use.check(); e != nil {
 		return nil, e
 	}
 	j, e := s.newJob(r, "chatcmpl-", &req.generation, chatFormat{})

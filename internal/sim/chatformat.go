@@ -24,10 +24,32 @@ type chatChoice struct {
 }
 
 type chatMessage struct {
-	Role             string     `json:"role"`
-	ReasoningContent *string    `json:"reasoning_content"`
-	Content          string     `json:"content"`
-	ToolCalls        []struct{} `json:"tool_calls"`
+	Role             string         `json:"role"`
+	ReasoningContent *string        `json:"reasoning_content"`
+	Content          *string        `json:"content"`
+	ToolCalls        []chatToolCall `json:"tool_calls"`
+}
+
+type chatToolCall struct {
+	ID       string       `json:"id"`
+	Type     string       `json:"type"`
+	Function chatFunction `json:"function"`
+}
+
+type chatFunction struct {
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+func (j *job) chatMessage(choice int) chatMessage {
+	a := &j.choices[choice].answer
+	m := chatMessage{Role: "assistant", ToolCalls: []chatToolCall{}}
+	if a.tool == "" {
+		m.Content = &a.text
+		return m
+	}
+	m.ToolCalls = append(m.ToolCalls, chatToolCall{j.callID(choice), "function", chatFunction{a.tool, a.text}})
+	return m
 }
 
 func (chatFormat) whole(j *job, cached int) any {
@@ -35,7 +57,7 @@ func (chatFormat) whole(j *job, cached int) any {
 	for i, c := range j.choices {
 		body.Choices = append(body.Choices, chatChoice{
 			Index:        i,
-			Message:      chatMessage{Role: "assistant", Content: c.answer.text, ToolCalls: []struct{}{}},
+			Message:      j.chatMessage(i),
 			FinishReason: c.answer.finish,
 			StopReason:   orNull(c.answer.stop),
 		})
@@ -60,12 +82,36 @@ func (chatFormat) piece(b []byte, j *job, choice int, text string, seen []progre
 	b = chunkHead(b, j, "chat.completion.chunk")
 	b = append(b, `{"index":`...)
 	b = strconv.AppendInt(b, int64(choice), 10)
-	b = append(b, `,"delta":{"content":`...)
-	b = appendString(b, text)
+	b = append(b, `,"delta":{`...)
+	if a := j.choices[choice].answer; a.tool == "" {
+		b = append(b, `"content":`...)
+		b = appendString(b, text)
+	} else {
+		b = appendCall(b, j, choice, text, seen[choice].tokens == 1)
+	}
 	b = append(b, `},"logprobs":null,"finish_reason":`...)
 	b = appendFinish(b, j.choices[choice].answer, seen[choice].done)
 	b = append(b, '}')
 	return chunkEnd(b, j, seen)
+}
+
+// appendCall appends the delta of a tool call; the first also says which tool.
+func appendCall(b []byte, j *job, choice int, text string, first bool) []byte {
+	b = append(b, `"tool_calls":[{`...)
+	if first {
+		b = append(b, `"id":`...)
+		b = appendString(b, j.callID(choice))
+		b = append(b, `,"type":"function",`...)
+	}
+	b = append(b, `"index":0,"function":{`...)
+	if first {
+		b = append(b, `"name":`...)
+		b = appendString(b, j.choices[choice].answer.tool)
+		b = append(b, ',')
+	}
+	b = append(b, `"arguments":`...)
+	b = appendString(b, text)
+	return append(b, `}}]`...)
 }
 
 func (chatFormat) close(b []byte, j *job, seen []progress) []byte {

@@ -33,6 +33,10 @@ type Faults struct {
 	InvalidJSONRate float64 `json:"invalidJsonRate"` // content that looks like JSON and is not
 	OverlongRate    float64 `json:"overlongRate"`    // far too much text
 
+	// InvalidToolCallRate: call a tool that is not offered, or with broken arguments.
+	// Requests that offer no tools do not suffer from it.
+	InvalidToolCallRate float64 `json:"invalidToolCallRate"`
+
 	NotReady bool `json:"notReady"` // /health answers 503; requests are still served
 }
 
@@ -91,6 +95,7 @@ func (f Faults) rates() []rate {
 		{"quality", "loopRate", string(qualityLoop), f.LoopRate},
 		{"quality", "invalidJsonRate", string(qualityInvalidJSON), f.InvalidJSONRate},
 		{"quality", "overlongRate", string(qualityOverlong), f.OverlongRate},
+		{"quality", "invalidToolCallRate", string(qualityInvalidToolCall), f.InvalidToolCallRate},
 	}
 }
 
@@ -153,12 +158,13 @@ func (f Faults) force(header string) (mishap, error) {
 		}
 	case "reset", "hang":
 		m.transport = name
-	case string(qualityEmpty), string(qualityLoop), string(qualityInvalidJSON), string(qualityOverlong):
+	case string(qualityEmpty), string(qualityLoop), string(qualityInvalidJSON), string(qualityOverlong),
+		string(qualityInvalidToolCall):
 		m.quality = quality(name)
 	case "none":
 		m = mishap{}
 	default:
-		err = errors.New("want none, fail, reset, break, hang, ttft, empty, loop, invalid-json or overlong")
+		err = errors.New("want none, fail, reset, break, hang, ttft, empty, loop, invalid-json, overlong or invalid-tool-call")
 	}
 	if err != nil {
 		return mishap{}, fmt.Errorf("%s %q: %w", faultHeader, header, err)

@@ -14,6 +14,12 @@ type responsesRequest struct {
 	MaxTokens    *int           `json:"max_output_tokens"`
 	Previous     string         `json:"previous_response_id"`
 	Background   bool           `json:"background"`
+
+	Text *struct {
+		Format *responseFormat `json:"format"`
+	} `json:"text"`
+	Tools      json.RawMessage `json:"tools"`
+	ToolChoice toolChoice      `json:"tool_choice"`
 }
 
 // responsesInput is a text or a list of messages.
@@ -28,8 +34,8 @@ func (in *responsesInput) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]message)(in))
 }
 
-// responses is the basic form of the Responses API: text in, text out, nothing
-// stored.
+// responses is the basic form of the Responses API: text in, text or one call of a
+// tool out, nothing stored.
 func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 	var req responsesRequest
 	e := s.decode(w, r, &req)
@@ -55,7 +61,13 @@ func (s *Server) responsesJob(r *http.Request, req *responsesRequest) (*job, *ap
 	if e := checkMessages(messages); e != nil {
 		return nil, e
 	}
-	g := generation{Model: req.Model, Stream: req.Stream}
+	g := generation{Model: req.Model, Stream: req.Stream, use: toolUse{tools: readTools(req.Tools), choice: req.ToolChoice}}
+	if e := g.use.check(); e != nil {
+		return nil, e
+	}
+	if req.Text != nil {
+		g.Format = req.Text.Format
+	}
 	f := &responsesFormat{
 		instructions: orNull(req.Instructions), maxTokens: req.MaxTokens, message: s.newID("msg_"),
 	}
@@ -63,6 +75,6 @@ func (s *Server) responsesJob(r *http.Request, req *responsesRequest) (*job, *ap
 	if e != nil {
 		return nil, e
 	}
-	src := source{tokens: tokenize(nil, prompt(messages, nil)), question: question(messages)}
+	src := source{tokens: tokenize(nil, prompt(messages, req.Tools)), question: question(messages)}
 	return j, s.addChoices(j, &g, req.MaxTokens, src)
 }

@@ -19,7 +19,7 @@ type responseBody struct {
 	Instructions   *string           `json:"instructions"`
 	MaxTokens      *int              `json:"max_output_tokens"`
 	Model          string            `json:"model"`
-	Output         []outputItem      `json:"output"`
+	Output         []any             `json:"output"`
 	ParallelTools  bool              `json:"parallel_tool_calls"`
 	Previous       *string           `json:"previous_response_id"`
 	Store          bool              `json:"store"`
@@ -72,7 +72,7 @@ func (f *responsesFormat) begun(j *job) responseBody {
 	return responseBody{
 		ID: j.id, Object: "response", CreatedAt: j.created, Status: "in_progress",
 		Instructions: f.instructions, MaxTokens: f.maxTokens, Model: j.model,
-		Output: []outputItem{}, ParallelTools: true, ToolChoice: "auto", Tools: []struct{}{},
+		Output: []any{}, ParallelTools: true, ToolChoice: "auto", Tools: []struct{}{},
 		Truncation: "disabled", ServiceTier: "auto", Metadata: map[string]string{}, TopP: 1, Temperature: 1,
 	}
 }
@@ -84,15 +84,33 @@ func (f *responsesFormat) finished(j *job, cached int) responseBody {
 	if a.finish == "length" {
 		body.Status, body.Incomplete = "incomplete", &incompleteReason{"max_output_tokens"}
 	}
-	body.Output = []outputItem{f.item(body.Status, a.text)}
+	body.Output = []any{f.item(j, body.Status, a.text)}
 	u := &responseUsage{InputTokens: j.prompt, OutputTokens: a.tokens, TotalTokens: j.prompt + a.tokens}
 	u.InputDetails.CachedTokens = cached
 	body.Usage = u
 	return body
 }
 
-func (f *responsesFormat) item(status, text string) outputItem {
-	return outputItem{ID: f.message, Type: "message", Role: "assistant", Status: status, Content: []outputText{part(text)}}
+// functionItem is the output item of a tool call.
+type functionItem struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"`
+	Status    string `json:"status"`
+	CallID    string `json:"call_id"`
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"`
+}
+
+// item is the one output item, with the text said so far.
+func (f *responsesFormat) item(j *job, status, text string) any {
+	if a := j.choices[0].answer; a.tool != "" {
+		return functionItem{ID: f.message, Type: "function_call", Status: status, CallID: j.callID(0), Name: a.tool, Arguments: text}
+	}
+	content := []outputText{}
+	if status != "in_progress" {
+		content = append(content, part(text))
+	}
+	return outputItem{ID: f.message, Type: "message", Role: "assistant", Status: status, Content: content}
 }
 
 func part(text string) outputText {
@@ -107,10 +125,11 @@ type event struct {
 	OutputIndex  *int          `json:"output_index,omitempty"`
 	ContentIndex *int          `json:"content_index,omitempty"`
 	ItemID       string        `json:"item_id,omitempty"`
-	Item         *outputItem   `json:"item,omitempty"`
+	Item         any           `json:"item,omitempty"`
 	Part         *outputText   `json:"part,omitempty"`
 	Delta        *string       `json:"delta,omitempty"`
 	Text         *string       `json:"text,omitempty"`
+	Arguments    *string       `json:"arguments,omitempty"`
 }
 
 func (f *responsesFormat) emit(b []byte, e event) []byte {
@@ -121,20 +140,25 @@ func (f *responsesFormat) emit(b []byte, e event) []byte {
 
 func (f *responsesFormat) open(b []byte, j *job) []byte {
 	zero, body := 0, f.begun(j)
-	empty, item := part(""), f.item("in_progress", "")
-	item.Content = []outputText{}
+	empty := part("")
 	b = f.emit(b, event{Type: "response.created", Response: &body})
 	b = f.emit(b, event{Type: "response.in_progress", Response: &body})
-	b = f.emit(b, event{Type: "response.output_item.added", OutputIndex: &zero, Item: &item})
+	b = f.emit(b, event{Type: "response.output_item.added", OutputIndex: &zero, Item: f.item(j, "in_progress", "")})
+	if j.choices[0].answer.tool != "" {
+		return b
+	}
 	return f.emit(b, event{Type: "response.content_part.added", ItemID: f.message,
 		OutputIndex: &zero, ContentIndex: &zero, Part: &empty})
 }
 
-func (f *responsesFormat) piece(b []byte, _ *job, _ int, text string, _ []progress) []byte {
+func (f *responsesFormat) piece(b []byte, j *job, _ int, text string, _ []progress) []byte {
 	if text == "" {
 		return b // the token that ends the text
 	}
 	zero := 0
+	if j.choices[0].answer.tool != "" {
+		return f.emit(b, event{Type: "response.function_call_arguments.delta", ItemID: f.message, OutputIndex: &zero, Delta: &text})
+	}
 	return f.emit(b, event{Type: "response.output_text.delta", ItemID: f.message,
 		OutputIndex: &zero, ContentIndex: &zero, Delta: &text})
 }
@@ -142,11 +166,15 @@ func (f *responsesFormat) piece(b []byte, _ *job, _ int, text string, _ []progre
 func (f *responsesFormat) close(b []byte, j *job, seen []progress) []byte {
 	zero, body := 0, f.finished(j, cachedTokens(seen))
 	text := j.choices[0].answer.text
-	whole := part(text)
-	b = f.emit(b, event{Type: "response.output_text.done", ItemID: f.message,
-		OutputIndex: &zero, ContentIndex: &zero, Text: &text})
-	b = f.emit(b, event{Type: "response.content_part.done", ItemID: f.message,
-		OutputIndex: &zero, ContentIndex: &zero, Part: &whole})
-	b = f.emit(b, event{Type: "response.output_item.done", OutputIndex: &zero, Item: &body.Output[0]})
+	if j.choices[0].answer.tool != "" {
+		b = f.emit(b, event{Type: "response.function_call_arguments.done", ItemID: f.message, OutputIndex: &zero, Arguments: &text})
+	} else {
+		whole := part(text)
+		b = f.emit(b, event{Type: "response.output_text.done", ItemID: f.message,
+			OutputIndex: &zero, ContentIndex: &zero, Text: &text})
+		b = f.emit(b, event{Type: "response.content_part.done", ItemID: f.message,
+			OutputIndex: &zero, ContentIndex: &zero, Part: &whole})
+	}
+	b = f.emit(b, event{Type: "response.output_item.done", OutputIndex: &zero, Item: body.Output[0]})
 	return f.emit(b, event{Type: "response." + body.Status, Response: &body})
 }

@@ -13,6 +13,8 @@ type generation struct {
 	MinTokens     int               `json:"min_tokens"`
 	IgnoreEOS     bool              `json:"ignore_eos"`
 	Format        *responseFormat   `json:"response_format"`
+
+	use toolUse
 }
 
 type streamOptions struct {
@@ -65,7 +67,7 @@ func (g *generation) check() *apiError {
 // asked for, or else all the context that is left. Asking for more than is left
 // is an error, as it is with vLLM.
 func (g *generation) sampling(limits Limits, prompt int, asked *int) (sampling, *apiError) {
-	s := sampling{minimum: g.MinTokens, ignoreEnd: g.IgnoreEOS, stops: g.Stop}
+	s := sampling{minimum: g.MinTokens, ignoreEnd: g.IgnoreEOS, stops: g.Stop, tools: g.use}
 	if g.Format != nil && (g.Format.Type == "json_object" || g.Format.Type == "json_schema") {
 		s.json = true
 	}

@@ -3,6 +3,7 @@ package translate
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"crossfade.dev/internal/routing"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
@@ -146,10 +148,62 @@ func wantedPart(r *Result, name string, hidden map[ObjectRef]int64) (string, boo
 			}
 			b.Write(text)
 		}
+	case "want.rollouts":
+		for i := range r.Rollouts {
+			printRollout(&b, &r.Rollouts[i])
+		}
+		for _, a := range assignments(r.Snapshot) {
+			printAssignment(&b, a)
+		}
 	default:
 		return "", false
 	}
 	return b.String(), true
+}
+
+// printRollout prints what there is to follow of a rollout.
+func printRollout(b *strings.Builder, r *Rollout) {
+	fmt.Fprintf(b, "%s\n", r.Ref)
+	for _, g := range r.Gateways {
+		fmt.Fprintf(b, "  by %s\n", g)
+	}
+	for _, p := range r.Providers {
+		fmt.Fprintf(b, "  %s asks %s%s %s every %s for %s\n", p.Guardrail, p.Address, p.URL, p.Query, p.Interval, p.Timeout)
+	}
+}
+
+// assignments returns those of rules and models, once each, by the name of the
+// rollout.
+func assignments(s *routing.Snapshot) []*routing.Assignment {
+	found := map[*routing.Assignment]bool{}
+	for _, p := range s.Ports {
+		for _, l := range p.Listeners {
+			l.EachRoute(func(r *routing.Route) { found[r.Rule.Assignment] = true })
+		}
+	}
+	for _, p := range s.Pools {
+		for _, r := range p.Rules {
+			found[r.Assignment] = true
+		}
+		if p.Generic != nil {
+			found[p.Generic.Assignment] = true
+		}
+	}
+	delete(found, nil)
+	return slices.SortedFunc(maps.Keys(found), func(x, y *routing.Assignment) int { return strings.Compare(x.Rollout, y.Rollout) })
+}
+
+func printAssignment(b *strings.Builder, a *routing.Assignment) {
+	fmt.Fprintf(b, "%s attempt %d revision %d watched %t cancel %t override %q\n", a, a.Attempt, a.Revision, a.Watched, a.Cancel, a.Override)
+	if w := a.Warmup; w != nil {
+		fmt.Fprintf(b, "  warm-up %d\n", w.Requests)
+		for _, p := range w.Probes {
+			fmt.Fprintf(b, "    %s %s\n", p.Path, p.Body)
+		}
+	}
+	if s := a.Shadow; s != nil {
+		fmt.Fprintf(b, "  shadow %d%% of at most %d tokens\n", s.Percent, s.MaxTokens)
+	}
 }
 
 func cases(t testing.TB) []string {
@@ -234,7 +288,7 @@ func TestBuildIsPure(t *testing.T) {
 		for range 5 {
 			shuffle(in, r)
 			got := Build(in, opts)
-			for _, part := range []string{"want.snapshot", "want.status", "want.problems"} {
+			for _, part := range []string{"want.snapshot", "want.status", "want.problems", "want.rollouts"} {
 				w, _ := wantedPart(want, part, nil)
 				g, _ := wantedPart(got, part, nil)
 				if d := cmp.Diff(w, g); d != "" {

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -101,6 +102,9 @@ func percentage(v float64) rollout.Share {
 func stepsOf(s *cfv1a1.RolloutStep) ([]rollout.PlanStep, error) {
 	switch {
 	case s.Warmup != nil:
+		if i := slices.IndexFunc(s.Warmup.Requests, func(p cfv1a1.RolloutProbe) bool { return !isObject(p.Body) }); i >= 0 {
+			return nil, fmt.Errorf("request %d of the warm-up has a body that is no JSON object; write it as in a call of the model", i+1)
+		}
 		return []rollout.PlanStep{{Kind: rollout.Warmup, Requests: int(cmp.Or(s.Warmup.MinRequestsPerEndpoint, 10)), Max: cmp.Or(span(s.Warmup.Timeout), 10*time.Minute)}}, nil
 	case s.Mirror != nil:
 		m := s.Mirror
@@ -120,6 +124,11 @@ func stepsOf(s *cfv1a1.RolloutStep) ([]rollout.PlanStep, error) {
 		return []rollout.PlanStep{{Kind: rollout.Soak, Min: max(s.Soak.Duration.Duration, 0)}}, nil
 	}
 	return nil, fmt.Errorf("says nothing; set one of warmup, mirror, setShare, ramp, hold, analyze, pause and soak")
+}
+
+// isObject reports whether text is a JSON object.
+func isObject(text string) bool {
+	return json.Valid([]byte(text)) && strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{")
 }
 
 // rampOf expands a ramp, with a hold after its last share too.

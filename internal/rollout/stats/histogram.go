@@ -84,7 +84,7 @@ func (h Histogram) Check() bool {
 // are taken from stable's trail, before the window they are used on, so that what
 // is tested cannot move them.
 type Trail struct {
-	Weight map[int]float64 `json:"w,omitempty"`
+	Weight map[int]float64
 }
 
 // trailHalf is the number of units after which a unit weighs half: enough that
@@ -144,8 +144,11 @@ func (t Trail) Quantile(q float64) (edge int, ok bool) {
 // false where Quantile's is.
 func (t Trail) Estimate(q float64) (d time.Duration, ok bool) {
 	bucket, ok := t.Quantile(q)
-	if !ok || bucket == 0 {
-		return Edge(0), ok
+	switch {
+	case !ok:
+		return 0, false
+	case bucket == 0:
+		return Edge(0), true
 	}
 	below, sum := 0.0, 0.0
 	for b := range NumBuckets {

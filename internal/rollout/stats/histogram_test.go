@@ -75,7 +75,7 @@ func TestTrail(t *testing.T) {
 // hit the middle of even weights.
 func TestEstimate(t *testing.T) {
 	var trail Trail
-	if _, ok := trail.Estimate(0.5); ok {
+	if d, ok := trail.Estimate(0.5); ok || d != 0 {
 		t.Error("an empty trail has an estimate")
 	}
 	h := Histogram{}

@@ -173,6 +173,7 @@ func objectsOf(in *translate.Resources) []object {
 	out = collect(out, in.InferenceModels)
 	out = collect(out, in.InferenceObjectives)
 	out = collect(out, in.InferenceModelRewrites)
+	out = collect(out, in.InferenceRollouts)
 	out = collect(out, in.ClientTrafficPolicies)
 	return collect(out, in.BackendTrafficPolicies)
 }

@@ -500,7 +500,8 @@ func (s *apiServer) change(w http.ResponseWriter, r *http.Request, verb, what st
 	}
 	next := body
 	if old != nil {
-		if rv, _ := body["metadata"].(map[string]any)["resourceVersion"].(string); rv != "" && rv != old["metadata"].(map[string]any)["resourceVersion"] {
+		meta, _ := body["metadata"].(map[string]any) // a merge patch may have none
+		if rv, _ := meta["resourceVersion"].(string); rv != "" && rv != old["metadata"].(map[string]any)["resourceVersion"] {
 			fail(w, http.StatusConflict, gvr, name)
 			return
 		}

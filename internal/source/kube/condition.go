@@ -6,13 +6,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// maxConditions is how many conditions one list may hold in every API written to.
-const maxConditions = 8
+// maxConditions is how many conditions one list may hold in every API written to;
+// a rollout's may hold more, since we write most of them ourselves.
+const (
+	maxConditions        = 8
+	maxRolloutConditions = 16
+)
 
 // conditions returns want as an API server keeps it. The time of the last
-// transition stays that of the condition in old unless the status differs. With
-// keep, conditions of old of other types follow: they are somebody else's.
-func conditions(old []any, want []metav1.Condition, now time.Time, keep bool) []any {
+// transition stays that of the condition in old unless the status differs. Conditions
+// of old of other types, which are somebody else's, follow until there are most.
+func conditions(old []any, want []metav1.Condition, now time.Time, most int) []any {
 	before := map[string]map[string]any{}
 	for _, c := range old {
 		if m, ok := c.(map[string]any); ok {
@@ -33,7 +37,7 @@ func conditions(old []any, want []metav1.Condition, now time.Time, keep bool) []
 		out = append(out, m)
 	}
 	for _, c := range old {
-		if m, ok := c.(map[string]any); ok && keep && before[text(m, "type")] != nil && len(out) < maxConditions {
+		if m, ok := c.(map[string]any); ok && before[text(m, "type")] != nil && len(out) < most {
 			out = append(out, m)
 		}
 	}
@@ -75,4 +79,11 @@ func text(m map[string]any, key string) string {
 func list(m map[string]any, key string) []any {
 	l, _ := m[key].([]any)
 	return l
+}
+
+func mostConditions(kind string) int {
+	if kind == "InferenceRollout" {
+		return maxRolloutConditions
+	}
+	return maxConditions
 }

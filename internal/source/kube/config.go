@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -39,7 +40,26 @@ func loadConfig(kubeconfig, context string) (*rest.Config, error) {
 			return cfg, err
 		}
 	}
+	return clientConfig(kubeconfig, context).ClientConfig()
+}
+
+func clientConfig(kubeconfig, context string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context}).ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+// Whereabouts returns the name of the context that LoadConfig would use, "" inside a
+// cluster, and the namespace it is about, "default" where it names none.
+func Whereabouts(kubeconfig, context string) (name, namespace string) {
+	c := clientConfig(kubeconfig, context)
+	namespace, _, err := c.Namespace()
+	if err != nil || namespace == "" {
+		namespace = "default"
+	}
+	raw, err := c.RawConfig()
+	if err != nil {
+		return context, namespace
+	}
+	return cmp.Or(context, raw.CurrentContext), namespace
 }

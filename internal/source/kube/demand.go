@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"crossfade.dev/internal/translate"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	infv1 "sigs.k8s.io/gateway-api-inference-extension/api/v1"
@@ -55,8 +56,8 @@ type role struct {
 
 // demand returns what is to be watched besides the base kinds, given the objects
 // of those, sorted. Pods are wanted where there are pools, Services and their
-// EndpointSlices where routes or pools name one, and of Secrets and ConfigMaps just those that
-// our Gateways refer to and may.
+// EndpointSlices where routes or pools name one, those of one Gateway's data plane, and of Secrets
+// and ConfigMaps just those that our Gateways refer to and may.
 func demand(r *translate.Resources, who role) []scope {
 	d := &demands{in: r, who: who, scopes: map[scope]bool{}, pools: map[poolName]bool{}}
 	d.findGateways()
@@ -72,6 +73,7 @@ func demand(r *translate.Resources, who role) []scope {
 		d.want(scope{GroupKind: deploymentKind, labels: ours})
 		d.want(scope{GroupKind: serviceKind, labels: ours})
 	}
+	d.siblings()
 	out := make([]scope, 0, len(d.scopes))
 	for s := range d.scopes {
 		out = append(out, s)
@@ -179,6 +181,17 @@ func (d *demands) backend(rt *gwv1.HTTPRoute, r *gwv1.BackendObjectReference) {
 func (d *demands) services(namespace string) {
 	d.want(scope{GroupKind: serviceKind, namespace: namespace})
 	d.want(scope{GroupKind: sliceKind, namespace: namespace})
+}
+
+// siblings wants the EndpointSlices of the one data plane's own Service, from which
+// its pods know each other, unless all of the namespace are wanted anyway.
+func (d *demands) siblings() {
+	g := d.gateways[d.who.only]
+	if g == nil || d.scopes[scope{GroupKind: sliceKind, namespace: g.Namespace}] {
+		return
+	}
+	name := translate.DataPlaneService(g)
+	d.want(scope{GroupKind: sliceKind, namespace: name.Namespace, labels: discoveryv1.LabelServiceName + "=" + name.Name})
 }
 
 // allPools wants the pods of pools and the Services of their pickers: for one

@@ -61,6 +61,7 @@ func TestDemand(t *testing.T) {
 	toPool := func(namespace, name string) string {
 		return `{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: ` + name + `, namespace: ` + namespace + `}]}`
 	}
+	const siblings = "EndpointSlice infra  kubernetes.io/service-name=a-ours\n"
 	gateway := role{only: types.NamespacedName{Namespace: "infra", Name: "a"}, controllers: []string{"crossfade.dev/gateway"}}
 	controller := role{statuses: true, controllers: []string{"crossfade.dev/gateway"}}
 
@@ -71,21 +72,23 @@ func TestDemand(t *testing.T) {
 	}{
 		{"nothing", "", gateway, ""},
 		{"the data planes", "", controller, "Deployment   app.kubernetes.io/managed-by=crossfade\nService   app.kubernetes.io/managed-by=crossfade"},
-		{"certificates of the one Gateway", class, gateway, "Secret infra one"},
+		{"certificates of the one Gateway", class, gateway, siblings + "Secret infra one"},
 		{"certificates of all our Gateways", class, controller, "Deployment   app.kubernetes.io/managed-by=crossfade\nSecret infra four\nSecret infra one\nService   app.kubernetes.io/managed-by=crossfade"},
 		{"a certificate that is granted", class + `{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: g, namespace: far}, spec: {from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: infra}], to: [{group: "", kind: Secret, name: two}]}}`,
-			gateway, "Secret far two\nSecret infra one"},
+			gateway, siblings + "Secret far two\nSecret infra one"},
 		{"a certificate that another is granted", class + `{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: g, namespace: far}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: infra}], to: [{group: "", kind: Secret, name: two}]}}`,
-			gateway, "Secret infra one"},
+			gateway, siblings + "Secret infra one"},
 		{"Services of routes, mirrors included", class + route("a", "web", `{backendRefs: [{name: s, port: 1}, {name: t, namespace: web2, port: 1}], filters: [{type: RequestMirror, requestMirror: {backendRef: {name: m, namespace: mirror, port: 1}}}]}`),
-			gateway, "EndpointSlice mirror\nEndpointSlice web\nEndpointSlice web2\nSecret infra one\nService mirror\nService web\nService web2"},
+			gateway, siblings + "EndpointSlice mirror\nEndpointSlice web\nEndpointSlice web2\nSecret infra one\nService mirror\nService web\nService web2"},
 		{"routes to other Gateways do not count", class + route("b", "web", `{backendRefs: [{name: s, port: 1}]}`) + route("c", "web", `{backendRefs: [{name: s, port: 1}]}`),
-			gateway, "Secret infra one"},
+			gateway, siblings + "Secret infra one"},
 		{"pods of pools that a route names", class + pool("chat", "p", "") + pool("other", "q", "") + route("a", "web", toPool("chat", "p")),
-			gateway, "Pod chat\nSecret infra one"},
+			gateway, siblings + "Pod chat\nSecret infra one"},
 		{"pods of all pools, for statuses", pool("chat", "p", "") + pool("other", "q", ", endpointPickerRef: {name: epp, port: {number: 9002}}"),
 			controller, "Deployment   app.kubernetes.io/managed-by=crossfade\nEndpointSlice other\nPod chat\nPod other\nService   app.kubernetes.io/managed-by=crossfade\nService other"},
-		{"a pool that does not exist", class + route("a", "web", toPool("chat", "p")), gateway, "Secret infra one"},
+		{"the Gateway's own pods are among those of its namespace", class + route("a", "infra", `{backendRefs: [{name: s, port: 1}]}`),
+			gateway, "EndpointSlice infra\nSecret infra one\nService infra"},
+		{"a pool that does not exist", class + route("a", "web", toPool("chat", "p")), gateway, siblings + "Secret infra one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string

@@ -60,7 +60,7 @@ func (v *verdicts) patch(ref translate.ObjectRef, live map[string]any, want *tra
 		}
 		next[p.list] = v.entries(p, ref, list(live, p.list), statuses)
 	} else if want != nil {
-		next["conditions"] = conditions(list(live, "conditions"), want.Conditions, v.now, true)
+		next["conditions"] = conditions(list(live, "conditions"), want.Conditions, v.now, mostConditions(ref.Kind))
 		v.own(next, ref.Kind, live, want)
 	}
 	for key, value := range next {
@@ -155,7 +155,7 @@ func (v *verdicts) entry(p parents, s *translate.ParentStatus, old []any) map[st
 	if p.sections && s.Port != 0 {
 		ref["port"] = int64(s.Port)
 	}
-	e := map[string]any{p.ref: ref, "conditions": conditions(old, s.Conditions, v.now, false)}
+	e := map[string]any{p.ref: ref, "conditions": conditions(old, s.Conditions, v.now, 0)}
 	if p.named {
 		e["controllerName"] = s.Controller
 	}
@@ -222,7 +222,7 @@ func (v *verdicts) listeners(old []any, want []translate.ListenerStatus) []any {
 		}
 		out = append(out, map[string]any{
 			"name": l.Name, "supportedKinds": kinds, "attachedRoutes": int64(l.AttachedRoutes),
-			"conditions": conditions(list(before[l.Name], "conditions"), l.Conditions, v.now, false),
+			"conditions": conditions(list(before[l.Name], "conditions"), l.Conditions, v.now, 0),
 		})
 	}
 	return out
@@ -246,7 +246,7 @@ func left(ref translate.ObjectRef) map[string]any {
 	for _, kind := range []gwv1.GatewayConditionType{gwv1.GatewayConditionAccepted, gwv1.GatewayConditionProgrammed} {
 		unknown = append(unknown, metav1.Condition{Type: string(kind), Status: metav1.ConditionUnknown, Reason: string(gwv1.GatewayReasonPending), Message: "Waiting for controller"})
 	}
-	return map[string]any{"conditions": conditions(nil, unknown, time.Unix(0, 0), false), "listeners": nil, "addresses": nil}
+	return map[string]any{"conditions": conditions(nil, unknown, time.Unix(0, 0), 0), "listeners": nil, "addresses": nil}
 }
 
 // statusError names the object a status could not be written to.

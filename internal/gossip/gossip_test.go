@@ -1,0 +1,320 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"crossfade.dev/internal/llm"
+	"crossfade.dev/internal/routing"
+	"crossfade.dev/internal/scheduling"
+)
+
+// gateway is a scheduler with its gossip at a port of its own.
+type gateway struct {
+	*scheduling.Scheduler
+	gossip *Gossip
+	server *httptest.Server
+	merged chan scheduling.News // what it was told; a value for each
+
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// Merge tells the test of what was merged.
+func (g *gateway) Merge(n scheduling.News, at time.Time) {
+	g.Scheduler.Merge(n, at)
+	select {
+	case g.merged <- n:
+	default: // nobody waits
+	}
+}
+
+func newGateway(t *testing.T, name string, log io.Writer) *gateway {
+	g := &gateway{
+		Scheduler: scheduling.New(scheduling.Options{Share: true, Rand: rand.New(rand.NewPCG(1, 1))}),
+		merged:    make(chan scheduling.News, 1),
+		done:      make(chan struct{}),
+	}
+	o := Options{Books: g, Interval: 20 * time.Millisecond, Origin: name}
+	if log != nil {
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	}
+	g.gossip = New(o)
+	g.server = httptest.NewServer(g.gossip)
+	var ctx context.Context
+	ctx, g.stop = context.WithCancel(t.Context())
+	go func() {
+		defer close(g.done)
+		_ = g.gossip.Run(ctx)
+	}()
+	t.Cleanup(g.die)
+	return g
+}
+
+// die ends a gateway without a farewell.
+func (g *gateway) die() {
+	g.stop()
+	<-g.done
+	g.server.CloseClientConnections()
+	g.server.Close()
+}
+
+func (g *gateway) at() netip.AddrPort {
+	return netip.MustParseAddrPort(g.server.Listener.Addr().String())
+}
+
+// acquaint makes all of them peers of each other.
+func acquaint(all []*gateway) {
+	for _, g := range all {
+		var peers []netip.AddrPort
+		for _, other := range all {
+			if other != g {
+				peers = append(peers, other.at())
+			}
+		}
+		g.gossip.SetPeers(peers)
+	}
+}
+
+// hears waits until g has merged news of an origin with so many requests.
+func (g *gateway) hears(t *testing.T, origin string, requests int) {
+	t.Helper()
+	for n := range g.merged {
+		sum := 0
+		for _, p := range n.Pools {
+			for _, e := range p.Endpoints {
+				sum += e.Requests
+			}
+		}
+		if n.Origin == origin && sum == requests {
+			return
+		}
+	}
+}
+
+func poolOf(n int) *routing.Pool {
+	p := &routing.Pool{ID: "p", Inference: true}
+	for i := range n {
+		p.Endpoints = append(p.Endpoints, routing.Endpoint{Address: fmt.Sprintf("10.0.%d.%d:8000", i/250, i%250+1)})
+	}
+	return p
+}
+
+func (g *gateway) pick(t *testing.T, pool *routing.Pool, prompt string) scheduling.Decision {
+	t.Helper()
+	d, err := g.Pick(t.Context(), &scheduling.Call{
+		Request: &llm.Request{Prompt: []byte(prompt), Stream: true}, Model: "m", At: time.Now(), Explain: true,
+	}, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Three gateways that each get a third of the calls spread them as one would: no
+// endpoint has two more than another. A prompt that one has sent somewhere is
+// known to the others.
+func TestThreeGatewaysChooseAsOne(t *testing.T) {
+	pool := poolOf(6)
+	var all []*gateway
+	for _, name := range []string{"a", "b", "c"} {
+		g := newGateway(t, name, nil)
+		g.pick(t, pool, "").Reservation.End(scheduling.EndResult{At: time.Now()}) // it knows the pool now
+		all = append(all, g)
+	}
+	acquaint(all)
+
+	requests := map[string]int{}
+	for i := range 36 {
+		at := i % len(all)
+		d := all[at].pick(t, pool, strings.Repeat(fmt.Sprintf("%6d", i), 600))
+		requests[d.Endpoint.Address]++
+		for j, other := range all {
+			if j != at {
+				other.hears(t, all[at].gossip.options.Origin, i/len(all)+1)
+			}
+		}
+	}
+	for _, e := range pool.Endpoints {
+		if n := requests[e.Address]; n != 6 {
+			t.Errorf("%s has %d calls of 36, want 6", e.Address, n)
+		}
+	}
+
+	first := all[0].pick(t, pool, strings.Repeat("shared", 4000))
+	all[2].hears(t, "a", 13)
+	second := all[2].pick(t, pool, strings.Repeat("shared", 4000))
+	if second.Endpoint.Address != first.Endpoint.Address {
+		t.Errorf("a sent the prompt to %s, c to %s", first.Endpoint.Address, second.Endpoint.Address)
+	}
+}
+
+// A gateway that is gone is let alone, and said to be so once; the others go on.
+func TestPeerThatDies(t *testing.T) {
+	var log lines
+	pool := poolOf(2)
+	a, b, c := newGateway(t, "a", &log), newGateway(t, "b", nil), newGateway(t, "c", nil)
+	all := []*gateway{a, b, c}
+	for _, g := range all {
+		g.pick(t, pool, "")
+	}
+	acquaint(all)
+	b.hears(t, "a", 1)
+	c.die()
+	log.wait("takes no news")
+	a.pick(t, pool, "")
+	b.hears(t, "a", 2)
+	if n := strings.Count(log.String(), "takes no news"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+
+	a.gossip.SetPeers([]netip.AddrPort{b.at()})
+	if n := a.gossip.Stats().Peers; n != 1 {
+		t.Errorf("%d peers once it has been taken from the list", n)
+	}
+}
+
+// lines is a log that a test can wait for.
+type lines struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *lines) wait(text string) {
+	for {
+		l.mu.Lock()
+		found := strings.Contains(l.text.String(), text)
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		if found {
+			return
+		}
+		<-changed
+	}
+}
+
+// one is a gateway's ear without a mouth: what posts to it is the test.
+func one(t *testing.T) (g *Gossip, post func(remote string, body []byte) int, merges *int) {
+	merges = new(int)
+	g = New(Options{Books: counting{merges}, Interval: time.Hour, Origin: "me"})
+	g.SetPeers([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.7:19000"), netip.MustParseAddrPort("[fd00::7]:19000")})
+	return g, func(remote string, body []byte) int {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, Path, bytes.NewReader(body))
+		r.RemoteAddr = remote
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		return w.Code
+	}, merges
+}
+
+type counting struct{ merges *int }
+
+func (counting) News(string, time.Time) scheduling.News { return scheduling.News{} }
+func (c counting) Merge(scheduling.News, time.Time)     { *c.merges++ }
+
+func TestWhoMayTell(t *testing.T) {
+	_, post, merges := one(t)
+	news := func(origin string, sequence uint64) []byte {
+		return mustAppend(t, message{sequence, scheduling.News{Origin: origin}})
+	}
+	for _, c := range []struct {
+		name, remote string
+		body         []byte
+		want, merges int
+	}{
+		{"a peer, from any port", "10.0.0.7:41234", news("x", 5), 204, 1},
+		{"mapped into IPv6", "[::ffff:10.0.0.7]:41234", news("x", 6), 204, 2},
+		{"of IPv6", "[fd00::7]:41234", news("y", 1), 204, 3},
+		{"the same again", "10.0.0.7:41234", news("x", 6), 204, 3},
+		{"older", "10.0.0.7:41234", news("x", 4), 204, 3},
+		{"its own", "10.0.0.7:41234", news("me", 9), 204, 3},
+		{"a stranger", "10.0.0.8:41234", news("z", 1), 403, 3},
+		{"nobody", "", news("z", 1), 403, 3},
+		{"garbage", "10.0.0.7:41234", []byte("{}"), 400, 3},
+		{"too much", "10.0.0.7:41234", make([]byte, maxMessage+1), 413, 3},
+	} {
+		if got := post(c.remote, c.body); got != c.want || *merges != c.merges {
+			t.Errorf("%s: %d with %d merges so far, want %d with %d", c.name, got, *merges, c.want, c.merges)
+		}
+	}
+}
+
+// Origins are bounded: an address that invents them does not fill the memory.
+func TestOriginsAreBounded(t *testing.T) {
+	g, post, merges := one(t)
+	for i := range maxOrigins + 10 {
+		post("10.0.0.7:1", mustAppend(t, message{1, scheduling.News{Origin: fmt.Sprint(i)}}))
+	}
+	if *merges != maxOrigins || len(g.ears.heard) != maxOrigins {
+		t.Errorf("%d merged, %d remembered", *merges, len(g.ears.heard))
+	}
+	if g.ears.fresh("late", 1, time.Now().Add(2*forgetAfter)) == false {
+		t.Error("those who fell silent make no room")
+	}
+}
+
+// The pause after failures grows to its bound and ends with a success; of what
+// waits for a slow peer the newest is kept.
+func TestPeerIsLetAloneForLonger(t *testing.T) {
+	g := New(Options{Interval: time.Hour})
+	p := &peer{gossip: g}
+	for range 40 {
+		before := time.Now()
+		p.settle(io.ErrUnexpectedEOF, 1)
+		if pause := p.until.Sub(before); pause < firstPause || pause > longestPause+time.Minute {
+			t.Fatalf("after %d failures let alone for %s", p.failures, pause)
+		}
+		if p.offer([]byte("x"), before) {
+			t.Fatal("offered at once")
+		}
+	}
+	p.settle(nil, 1)
+	for i := range mostWaits + 2 {
+		if begin := p.offer([]byte{byte(i)}, time.Now()); begin != (i == 0) {
+			t.Errorf("news %d: begin is %v", i, begin)
+		}
+	}
+	for want := 2; ; want++ {
+		body, ok := p.next()
+		if !ok && want == mostWaits+2 {
+			break
+		}
+		if !ok || body[0] != byte(want) {
+			t.Fatalf("got %v, want %d", body, want)
+		}
+	}
+	if !p.offer(nil, time.Now()) {
+		t.Error("still busy when nothing waits")
+	}
+}

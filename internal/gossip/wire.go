@@ -1,0 +1,211 @@
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"crossfade.dev/internal/scheduling"
+)
+
+// The form of news on the wire: magic, then origin, sequence and pools. Numbers
+// are varints, texts and lists have their length in front, and blocks are eight
+// bytes each, the least significant first. A change of the form changes the magic,
+// so that gateways of two versions do not misread each other.
+const magic = "cfn1"
+
+// Limits of one message, for both sides.
+const (
+	maxMessage = 4 << 20 // bytes
+	maxNames   = 1 << 17 // pools, endpoints and adapters together
+	maxName    = 1 << 10 // bytes of each
+	// maxBlocks leaves half a message to everything else.
+	maxBlocks = maxMessage / 2 / 8
+)
+
+var (
+	errForm    = errors.New("not news in a form that this gateway reads")
+	errTooMuch = fmt.Errorf("news has more than %d bytes or %d names", maxMessage, maxNames)
+)
+
+// message is news with its place among those of its origin.
+type message struct {
+	sequence uint64
+	news     scheduling.News
+}
+
+// appendMessage appends m's form to b. Blocks beyond maxBlocks are left out, which
+// the others bear.
+func appendMessage(b []byte, m *message) ([]byte, error) {
+	w := writer{b: append(b, magic...), blocks: maxBlocks}
+	w.text(m.news.Origin)
+	w.number(m.sequence)
+	w.number(uint64(len(m.news.Pools)))
+	for i := range m.news.Pools {
+		w.pool(&m.news.Pools[i])
+	}
+	if len(w.b)-len(b) > maxMessage || w.names > maxNames {
+		return b, errTooMuch
+	}
+	return w.b, nil
+}
+
+type writer struct {
+	b      []byte
+	names  int
+	blocks int // that may still be written
+}
+
+func (w *writer) number(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
+
+func (w *writer) text(s string) {
+	s = s[:min(len(s), maxName)]
+	w.names++
+	w.number(uint64(len(s)))
+	w.b = append(w.b, s...)
+}
+
+func (w *writer) pool(p *scheduling.PoolNews) {
+	w.text(p.ID)
+	w.number(uint64(len(p.Endpoints)))
+	for i := range p.Endpoints {
+		e := &p.Endpoints[i]
+		w.text(e.Address)
+		for _, n := range [...]int{e.Requests, e.Prefills, e.Pending, e.Context, e.KV} {
+			w.number(uint64(max(0, n)))
+		}
+		w.number(uint64(len(e.Adapters)))
+		for _, a := range e.Adapters {
+			w.text(a)
+		}
+		blocks := e.Blocks[:min(len(e.Blocks), w.blocks)]
+		w.blocks -= len(blocks)
+		w.number(uint64(len(blocks)))
+		for _, h := range blocks {
+			w.b = binary.LittleEndian.AppendUint64(w.b, h)
+		}
+	}
+}
+
+// parseMessage reads what appendMessage wrote. It takes memory in proportion to
+// the message, whatever lengths that claims.
+func parseMessage(b []byte) (message, error) {
+	r := reader{b: b}
+	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
+		return message{}, errForm
+	}
+	r.b = b[len(magic):]
+	var m message
+	m.news.Origin = r.text()
+	m.sequence = r.number()
+	for range r.count() {
+		m.news.Pools = append(m.news.Pools, r.pool())
+		if r.err != nil {
+			break
+		}
+	}
+	if r.err == nil && len(r.b) > 0 {
+		r.err = errForm
+	}
+	return m, r.err
+}
+
+// reader reads from b until its first error; then all it reads is nothing.
+type reader struct {
+	b     []byte
+	names int
+	err   error
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err, r.b = err, nil
+	}
+}
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.fail(errForm)
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
+// count reads the length of a list, each part of which takes a byte at least.
+func (r *reader) count() int {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.fail(errForm)
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) text() string {
+	n := r.count()
+	if r.names++; r.names > maxNames {
+		r.fail(errTooMuch)
+	}
+	if n > maxName {
+		r.fail(errForm)
+	}
+	if r.err != nil {
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+// leastEndpoint is how few bytes an endpoint takes: its eight numbers.
+const leastEndpoint = 8
+
+func (r *reader) pool() scheduling.PoolNews {
+	p := scheduling.PoolNews{ID: r.text()}
+	n := r.count()
+	if room := min(n, len(r.b)/leastEndpoint); room > 0 {
+		p.Endpoints = make([]scheduling.EndpointNews, 0, room)
+	}
+	for range n {
+		p.Endpoints = append(p.Endpoints, r.endpoint())
+		if r.err != nil {
+			break
+		}
+	}
+	return p
+}
+
+func (r *reader) endpoint() scheduling.EndpointNews {
+	e := scheduling.EndpointNews{Address: r.text()}
+	for _, n := range [...]*int{&e.Requests, &e.Prefills, &e.Pending, &e.Context, &e.KV} {
+		*n = int(min(r.number(), math.MaxInt32))
+	}
+	for range r.count() {
+		e.Adapters = append(e.Adapters, r.text())
+		if r.err != nil {
+			break
+		}
+	}
+	e.Blocks = r.blocks()
+	return e
+}
+
+func (r *reader) blocks() []uint64 {
+	n := r.count()
+	if n > len(r.b)/8 {
+		r.fail(errForm)
+		return nil
+	}
+	if n == 0 {
+		return nil
+	}
+	out := make([]uint64, n)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint64(r.b[8*i:])
+	}
+	r.b = r.b[8*n:]
+	return out
+}
