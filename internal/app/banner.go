@@ -24,7 +24,7 @@ func (u *Up) Banner() string {
 	for _, p := range v.Pools {
 		fmt.Fprintf(w, "  pool\t%s\t%s\n", p.Name, poolText(p))
 	}
-	u.rollouts.banner(w)
+	u.rollouts.banner(w, u.adminFlag())
 	_ = w.Flush() // into memory
 	if failures, warnings := v.count(); failures+warnings > 0 {
 		fmt.Fprintf(&b, "\nerrors: %d, warnings: %d; `crossfade status%s` shows them\n", failures, warnings, u.adminFlag())

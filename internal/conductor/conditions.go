@@ -93,7 +93,9 @@ func progressing(r *rollout.Report, s *rollout.State) verdict {
 func healthy(r *rollout.Report, s *rollout.State) verdict {
 	switch s.Phase {
 	case rollout.Aborting, rollout.Aborted:
-		return no(cmp.Or(s.Reason, "Aborted"), s.Message)
+		if s.Reason == "GuardrailFailed" || s.Reason == "BreakerTripped" {
+			return no(s.Reason, s.Message)
+		}
 	case rollout.Promoted:
 		if s.Unpowered {
 			return yes("PassedWithoutPower", "no harm was found, but not enough was seen to rule it out")

@@ -57,9 +57,9 @@ func message(r *rollout.Report, s *rollout.State) string {
 		text += ", aborting (" + s.Message + ")"
 	}
 	if s.Pause != nil {
-		text += "; paused for " + s.Pause.Reason + ": " + s.Pause.Message
+		text += "; paused, " + s.Pause.Reason + ": " + s.Pause.Message
 	} else if s.Hold != "" {
-		text += "; waiting for " + s.Hold + ": " + s.HoldMessage
+		text += "; " + s.Hold + ": " + s.HoldMessage
 	}
 	if s.Refused != "" {
 		text += "; refused: " + s.Refused
