@@ -12,7 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/admin"
+	"crossfade.dev/internal/conductor"
 	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/source/kube"
 	"crossfade.dev/internal/translate"
@@ -59,9 +61,16 @@ type Controller struct {
 	statuses   *kube.StatusWriter
 	dataPlanes *kube.DataPlanes
 	events     *kube.Events
-	registry   *prometheus.Registry
-	metrics    *admin.Metrics
-	view       atomic.Pointer[admin.View]
+	replicas   *replicas
+	conductor  *conductor.Conductor
+	// epoch of this lead, 0 while no other process may lead.
+	epoch atomic.Int64
+	// resources as last translated; known is closed when they first were.
+	resources atomic.Pointer[translate.Resources]
+	known     chan struct{}
+	registry  *prometheus.Registry
+	metrics   *admin.Metrics
+	view      atomic.Pointer[admin.View]
 
 	mu     sync.Mutex
 	faults map[translate.ObjectRef]translate.Problem // of data planes, by Gateway
@@ -72,13 +81,19 @@ func NewController(cfg ControllerConfig) (*Controller, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Controller{cfg: cfg, inputs: newInputs(), registry: prometheus.NewRegistry(), faults: map[translate.ObjectRef]translate.Problem{}}
+	c := &Controller{cfg: cfg, inputs: newInputs(), known: make(chan struct{}), registry: prometheus.NewRegistry(), faults: map[translate.ObjectRef]translate.Problem{}}
 	c.metrics = admin.NewMetrics(c.registry)
 	c.view.Store(&admin.View{})
 	c.source = kube.New(cfg.API, kube.Options{Logger: cfg.Log, Statuses: true, Controllers: cfg.Controllers})
 	c.statuses = kube.NewStatusWriter(c.source)
 	c.events = kube.NewEvents(c.source)
 	c.dataPlanes = kube.NewDataPlanes(c.source, kube.DataPlaneOptions{Controller: cfg.Controllers[0], Report: c.report})
+	c.replicas = newReplicas(cfg.Log)
+	store, err := kube.NewRolloutStore(c.source)
+	if err != nil {
+		return nil, err
+	}
+	c.conductor = conductor.New(conductor.Options{Gateways: c.replicas, Store: store, Teller: c, Epoch: c.epoch.Load, Log: cfg.Log})
 	return c, nil
 }
 
@@ -104,14 +119,14 @@ func (c *Controller) Run(ctx context.Context) error {
 // error: whoever starts this process starts it again, as a follower.
 func (c *Controller) lead(ctx context.Context) error {
 	if c.cfg.Lease.Name == "" {
-		c.write(ctx)
+		c.write(ctx, 0)
 		return nil
 	}
 	return kube.Elect(ctx, c.cfg.API, c.cfg.Lease, c.write)
 }
 
 // write writes what reconcile finds, for as long as this controller leads.
-func (c *Controller) write(ctx context.Context) {
+func (c *Controller) write(ctx context.Context, epoch int64) {
 	c.cfg.Log.Info("leading: writing statuses and data planes")
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -119,9 +134,51 @@ func (c *Controller) write(ctx context.Context) {
 	tasks.start("statuses", func() error { return c.statuses.Run(ctx) })
 	tasks.start("data planes", func() error { return c.makeDataPlanes(ctx) })
 	tasks.start("events", func() error { return c.events.Run(ctx) })
+	tasks.start("rollouts", func() error { return c.conduct(ctx, epoch) })
 	if err := tasks.wait(); err != nil {
 		c.cfg.Log.Error("writing stopped", "error", err)
 	}
+}
+
+// conduct follows rollouts until ctx ends. It begins when their statuses are known.
+func (c *Controller) conduct(ctx context.Context, epoch int64) error {
+	defer c.replicas.close()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.known:
+	}
+	if epoch > 0 {
+		// The Lease may have been deleted and made anew: whatever it says, this lead
+		// comes after those that left their epochs in statuses.
+		epoch = max(epoch, latestEpoch(c.resources.Load().InferenceRollouts)+1)
+	}
+	c.epoch.Store(epoch)
+	return c.conductor.Run(ctx)
+}
+
+// Tell implements conductor.Teller, by the log and by an event.
+func (c *Controller) Tell(o *cfv1a1.InferenceRollout, reason, message string, alarm bool) {
+	say := c.cfg.Log.Info
+	if alarm {
+		say = c.cfg.Log.Error
+	}
+	say(message, "rollout", nameOf(o).String(), "reason", reason)
+	c.events.Tell(o, reason, message, alarm)
+}
+
+// latestEpoch is the highest epoch that leaders have left in the statuses of rollouts.
+func latestEpoch(list []*cfv1a1.InferenceRollout) int64 {
+	last := int64(0)
+	for _, o := range list {
+		if s := o.Status.Shares; s != nil {
+			last = max(last, s.Epoch)
+		}
+		if state, err := conductor.StateOf(&o.Status); err == nil {
+			last = max(last, state.Epoch)
+		}
+	}
+	return last
 }
 
 // makeDataPlanes keeps data planes as they are wanted until ctx ends.
@@ -167,6 +224,8 @@ func (c *Controller) reconcile(_ context.Context, update source.Update) {
 	})
 	c.statuses.Set(result.Statuses)
 	c.dataPlanes.Set(result.DataPlanes)
+	c.replicas.set(update.Resources, result.DataPlanes)
+	c.conductor.Set(result.Rollouts, update.Resources.InferenceRollouts)
 	others := c.allFaults(update.Problems)
 	c.events.Set(slices.Concat(result.Problems, others))
 
@@ -178,6 +237,10 @@ func (c *Controller) reconcile(_ context.Context, update source.Update) {
 	v.sortProblems()
 	logProblems(c.cfg.Log, before.Problems, v.Problems)
 	c.view.Store(v.View)
+	c.resources.Store(update.Resources)
+	if before.Generation == 0 {
+		close(c.known)
+	}
 	c.metrics.Published(v.View, time.Since(started))
 }
 

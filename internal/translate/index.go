@@ -51,7 +51,7 @@ func newIndex(in *Resources) *index {
 		x.slices[service] = append(x.slices[service], s)
 	}
 	for _, p := range in.Pods {
-		if p == nil {
+		if p == nil || ofDataPlane(p) {
 			continue
 		}
 		for k, v := range p.Labels {
@@ -60,6 +60,12 @@ func newIndex(in *Resources) *index {
 		}
 	}
 	return x
+}
+
+// ofDataPlane says that a pod is a data plane's: those serve no model, whatever labels
+// a Gateway's author gives them.
+func ofDataPlane(p *corev1.Pod) bool {
+	return p.Labels["app.kubernetes.io/managed-by"] == "crossfade" && p.Labels["app.kubernetes.io/component"] == "gateway"
 }
 
 // selectPods returns the pods of a namespace that carry all labels of selector. An

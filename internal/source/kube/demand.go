@@ -72,6 +72,9 @@ func demand(r *translate.Resources, who role) []scope {
 		const ours = managedLabel + "=" + managedBy
 		d.want(scope{GroupKind: deploymentKind, labels: ours})
 		d.want(scope{GroupKind: serviceKind, labels: ours})
+		if len(r.InferenceRollouts) > 0 {
+			d.want(scope{GroupKind: podKind, labels: ours}) // which are asked what they have counted
+		}
 	}
 	d.siblings()
 	out := make([]scope, 0, len(d.scopes))

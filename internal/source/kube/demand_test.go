@@ -18,7 +18,10 @@ func resources(t testing.TB, text string) *translate.Resources {
 		if err := yaml.Unmarshal([]byte(doc), &head); err != nil {
 			t.Fatal(err)
 		}
-		group, _, _ := strings.Cut(head.APIVersion, "/")
+		group, _, named := strings.Cut(head.APIVersion, "/")
+		if !named {
+			group = ""
+		}
 		for _, k := range kinds {
 			if k.group == group && k.name == head.Kind {
 				o := k.new()

@@ -35,16 +35,18 @@ type LeaseOptions struct {
 var errLost = errors.New("elect a leader: the lease was lost to another process, or could not be renewed in time")
 
 // Elect waits until this process leads, runs run, and returns when run has: nil
-// when ctx ended, else an error, for then another process may lead. The context of
-// run ends when ctx does or when the lead is lost. The Lease is given back once run
+// when ctx ended, else an error, for then another process may lead. run is told how
+// often the lead has changed hands, and one, so that it is at least 1: of two
+// processes that both believe to lead, the one with the higher number does. The
+// context of run ends when ctx does or when the lead is lost. The Lease is given back once run
 // has returned, so that the next process leads within a moment and never beside
 // this one.
-func Elect(ctx context.Context, cfg *rest.Config, o LeaseOptions, run func(context.Context)) error {
+func Elect(ctx context.Context, cfg *rest.Config, o LeaseOptions, run func(ctx context.Context, epoch int64)) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	leads := make(chan context.Context, 1)
-	elector, err := newElector(cfg, o, leads)
+	elector, lock, err := newElector(cfg, o, leads)
 	if err != nil {
 		return fmt.Errorf("elect a leader: %w", err)
 	}
@@ -62,7 +64,9 @@ func Elect(ctx context.Context, cfg *rest.Config, o LeaseOptions, run func(conte
 		within, cancel := context.WithCancel(lead)
 		defer cancel()
 		defer context.AfterFunc(ctx, cancel)()
-		run(within)
+		if epoch, ok := epochNow(within, lock, cmp.Or(o.Retry, retryPeriod)); ok {
+			run(within, epoch)
+		}
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -70,21 +74,41 @@ func Elect(ctx context.Context, cfg *rest.Config, o LeaseOptions, run func(conte
 	return errLost
 }
 
+// epochNow asks the Lease how often it has changed hands, until it is told or ctx
+// ends, as it does soon when the lead is lost again.
+func epochNow(ctx context.Context, lock resourcelock.Interface, pause time.Duration) (epoch int64, ok bool) {
+	for {
+		record, _, err := lock.Get(ctx)
+		if err == nil && record.HolderIdentity == lock.Identity() {
+			return int64(record.LeaderTransitions) + 1, true
+		}
+		select {
+		case <-ctx.Done():
+			return 0, false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// retryPeriod is the pause between tries to lead where none is set.
+const retryPeriod = 2 * time.Second
+
 // newElector returns an elector that hands over a context when we lead, which ends
-// when we do not any longer.
-func newElector(cfg *rest.Config, o LeaseOptions, leads chan<- context.Context) (*leaderelection.LeaderElector, error) {
+// when we do not any longer, and its lock.
+func newElector(cfg *rest.Config, o LeaseOptions, leads chan<- context.Context) (*leaderelection.LeaderElector, resourcelock.Interface, error) {
 	client, err := coordination.NewForConfig(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Client: client,
-			LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
-		},
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Client: client,
+		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
+	}
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock:            lock,
 		LeaseDuration:   cmp.Or(o.Duration, 15*time.Second),
 		RenewDeadline:   cmp.Or(o.Renew, 10*time.Second),
-		RetryPeriod:     cmp.Or(o.Retry, 2*time.Second),
+		RetryPeriod:     cmp.Or(o.Retry, retryPeriod),
 		ReleaseOnCancel: true,
 		Name:            o.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
@@ -92,4 +116,5 @@ func newElector(cfg *rest.Config, o LeaseOptions, leads chan<- context.Context) 
 			OnStoppedLeading: func() {},
 		},
 	})
+	return elector, lock, err
 }

@@ -3,9 +3,11 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
+	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/translate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,7 +34,17 @@ type Events struct {
 	mu       sync.Mutex
 	problems map[translate.Problem]bool // nil before Set
 	recorder record.EventRecorder       // nil before Run
+	untold   []telling                  // before Run
 }
+
+// telling is an event that waits for Run.
+type telling struct {
+	ref                   translate.ObjectRef
+	kind, reason, message string
+}
+
+// maxUntold bounds what waits for Run; older events give way.
+const maxUntold = 100
 
 // NewEvents returns events on the objects of s.
 func NewEvents(s *Source) *Events { return &Events{source: s} }
@@ -66,6 +78,32 @@ func (e *Events) Set(problems []translate.Problem) {
 	}
 }
 
+// Tell makes an event on a rollout. Alarms, and what somebody should look at, are
+// warnings. It does not wait; before Run the last few dozen are kept.
+func (e *Events) Tell(o *cfv1a1.InferenceRollout, reason, message string, alarm bool) {
+	told := telling{
+		ref:  translate.ObjectRef{Group: cfv1a1.Group, Kind: "InferenceRollout", Namespace: o.Namespace, Name: o.Name},
+		kind: corev1.EventTypeNormal, reason: reason, message: message,
+	}
+	if alarm || slices.Contains(unwelcome, reason) {
+		told.kind = corev1.EventTypeWarning
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.recorder == nil {
+		e.untold = append(e.untold[max(0, len(e.untold)+1-maxUntold):], told)
+		return
+	}
+	e.send(told.ref, told.kind, told.reason, told.message)
+}
+
+// unwelcome are reasons of package rollout and conductor that are no alarm, and yet
+// somebody should know.
+var unwelcome = []string{
+	"Aborted", "GuardrailFailed", "FewEndpoints", "StableDegraded", "ProviderStalled", "InsufficientData",
+	"DeadlineExceeded", "RequestRefused", "RequestUnreadable", "PassedWithoutPower",
+}
+
 // Run sends events until ctx ends; problems known before are told first.
 func (e *Events) Run(ctx context.Context) error {
 	client, err := coreclient.NewForConfig(e.source.cfg)
@@ -81,6 +119,10 @@ func (e *Events) Run(ctx context.Context) error {
 	for p := range e.problems {
 		e.record(p)
 	}
+	for _, told := range e.untold {
+		e.send(told.ref, told.kind, told.reason, told.message)
+	}
+	e.untold = nil
 	e.mu.Unlock()
 	<-ctx.Done()
 	e.mu.Lock()

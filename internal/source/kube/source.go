@@ -297,7 +297,8 @@ func (s *Source) patienceEnds() bool {
 // gather puts together what the watches hold.
 func (s *Source) gather() source.Update {
 	u := source.Update{Resources: &translate.Resources{}}
-	overlap := map[types.NamespacedName]bool{} // Services that a watch by label has
+	// Services and pods may be in a watch by label, and in one of their namespace.
+	overlap := map[schema.GroupKind]map[types.NamespacedName]bool{serviceKind: {}, podKind: {}}
 	now := time.Now()
 	for at, w := range s.watches {
 		for name, e := range w.store.objects {
@@ -307,11 +308,11 @@ func (s *Source) gather() source.Update {
 			if e.object == nil {
 				continue
 			}
-			if at.GroupKind == serviceKind && s.options.Statuses {
-				if overlap[name] {
+			if twice := overlap[at.GroupKind]; twice != nil && s.options.Statuses {
+				if twice[name] {
 					continue
 				}
-				overlap[name] = true
+				twice[name] = true
 			}
 			w.kind.add(u.Resources, e.object)
 			if len(e.unhonoured) > 0 {
