@@ -319,6 +319,18 @@ func TestMoreAreWanted(t *testing.T) {
 	})
 }
 
+// TestAskedForAgain shows that a wish that went away for a moment is a new one.
+func TestAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, always(200), nil)
+		split := splitOver(&routing.Warmup{Requests: 2}, "a:1")
+		r.set(split)
+		r.Set(nil)
+		r.set(split)
+		r.wants(t, 1, 2, true)
+	})
+}
+
 // TestNothingToWarmUp shows what becomes of endpoints that nothing can be sent to.
 func TestNothingToWarmUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
