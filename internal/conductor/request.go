@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/rollout"
@@ -58,14 +59,26 @@ func (w *worker) warnOfRequest() {
 // RequestOf makes the machine's request of an object's. One without an ID gets one
 // made of what it says: it acts once, too.
 func RequestOf(r *cfv1a1.RolloutRequest) *rollout.Request {
-	out := &rollout.Request{ID: r.ID, Verb: rollout.Verb(r.Verb), Attempt: r.Attempt, Reason: r.Reason, By: r.By, Share: -1}
+	out := &rollout.Request{ID: r.ID, Verb: rollout.Verb(clip(r.Verb, 64)), Attempt: r.Attempt, Reason: clip(r.Reason, 1024), By: clip(r.By, 256), Share: -1}
 	if p := r.Percent * 100; p >= 0 && p <= float64(rollout.Whole) {
 		out.Share = rollout.Share(math.Round(p))
 	}
-	if out.ID == "" {
+	if out.ID == "" || len(out.ID) > maxID {
 		out.ID = digest(fmt.Sprintf("%+v", *r))
 	}
 	return out
+}
+
+// maxID is how long a request's ID may be, in bytes.
+const maxID = 128
+
+// clip shortens what an annotation, unlike a status, may have of any length: the state
+// remembers it.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 func digest(text string) string {

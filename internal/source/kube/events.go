@@ -101,7 +101,7 @@ func (e *Events) Tell(o *cfv1a1.InferenceRollout, reason, message string, alarm 
 // somebody should know.
 var unwelcome = []string{
 	"Aborted", "GuardrailFailed", "FewEndpoints", "StableDegraded", "ProviderStalled", "InsufficientData",
-	"DeadlineExceeded", "RequestRefused", "RequestUnreadable", "PassedWithoutPower",
+	"StepDeadline", "TotalDeadline", "WarmupTimeout", "UnknownState", "UnknownStep", "RequestRefused", "RequestUnreadable", "PassedWithoutPower",
 }
 
 // Run sends events until ctx ends; problems known before are told first.

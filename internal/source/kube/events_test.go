@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"crossfade.dev/internal/source"
 	"crossfade.dev/internal/translate"
 )
 
@@ -42,5 +43,46 @@ func TestEventsTellWhatIsNew(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is told of a rollout before anybody leads is told then.
+func TestEventsTellOfRollouts(t *testing.T) {
+	s := newAPIServer(t)
+	s.apply(t, aRollout)
+	told := make(chan string, 100)
+	s.stored = func(resource string, o map[string]any) {
+		if resource == "events" {
+			told <- text(o, "type") + " " + text(o, "reason") + ": " + text(o, "message") + " of " + text(o["involvedObject"].(map[string]any), "name")
+		}
+	}
+	f := follow(t, s, Options{Statuses: true})
+	f.until("the rollout", func(u source.Update) bool { return len(u.Resources.InferenceRollouts) == 1 })
+	o := f.last.Resources.InferenceRollouts[0]
+	e := NewEvents(f.source)
+	e.Tell(o, "Started", "attempt 1", false)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	if got, want := <-told, "Normal Started: attempt 1 of qwen"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	e.Tell(o, "Aborted", "for harm", false)
+	if got, want := <-told, "Warning Aborted: for harm of qwen"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	e.Tell(o, "AbortNotEffective", "it goes on", true)
+	if got, want := <-told, "Warning AbortNotEffective: it goes on of qwen"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for range 3 * maxUntold {
+		e.Tell(o, "Started", "x", false)
+	}
+	if len(e.untold) != maxUntold {
+		t.Errorf("%d events wait, at most %d should", len(e.untold), maxUntold)
 	}
 }
