@@ -266,7 +266,12 @@ func operate(t *testing.T, admin string, args ...string) outcome {
 
 func operateAsIs(t *testing.T, admin string, args ...string) outcome {
 	t.Helper()
-	cmd := rolloutCommand(&rolloutFlags{admin: admin, redraw: time.Millisecond, takeUp: 300 * time.Millisecond})
+	return operateWith(t, &rolloutFlags{admin: admin, redraw: time.Millisecond, takeUp: time.Minute}, args...)
+}
+
+func operateWith(t *testing.T, flags *rolloutFlags, args ...string) outcome {
+	t.Helper()
+	cmd := rolloutCommand(flags)
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	var out, errs bytes.Buffer
 	cmd.SetOut(&out)
@@ -344,10 +349,10 @@ func TestRolloutNames(t *testing.T) {
 		"get a -w -o yaml":      "do not go together",
 		"list":                  "code/b",
 		"list -o json":          `"kind": "List"`,
-		"explain a":             "chat/a is ",
+		"explain a":             "chat/a is",
 		"explain a nonesuch":    "it watches error-rate",
-		"explain a ttft":        "ttft (hard)",
-		"explain -n code ttft":  "ttft (hard)",
+		"explain a ttft":        "ttft",
+		"explain -n code ttft":  "ttft",
 		"set-share a 101":       "use 0 to 100",
 		"set-share a 1.234":     "two digits",
 		"set-share a NaN":       "use 0 to 100",
@@ -429,11 +434,28 @@ func TestRolloutVerbsInCluster(t *testing.T) {
 		}
 		return 0
 	}
-	o := operate(t, "", "abort", "qwen3", "--kubeconfig", config)
+	o := operateWith(t, &rolloutFlags{takeUp: 300 * time.Millisecond}, "abort", "qwen3", "--kubeconfig", config)
 	if last := up.asked[len(up.asked)-1]; last != "abort 0 " || f.run.State.Phase != rollout.Aborting {
 		t.Errorf("%q %s", last, f.run.State.Phase)
 	}
 	o.want(t, rolloutTimeout, "refused with 403")
+}
+
+// TestRolloutOwnNamespace checks that who may see one namespace only sees that.
+func TestRolloutOwnNamespace(t *testing.T) {
+	up := newFakeUp(t, 0)
+	up.add("chat", "qwen3", rehearsal.Traffic{})
+	up.add("code", "other", rehearsal.Traffic{})
+	up.fault = func(r *http.Request) int {
+		if !strings.Contains(r.URL.Path, "/namespaces/chat/") {
+			return http.StatusForbidden
+		}
+		return 0
+	}
+	config := up.kubeconfig("chat")
+	operate(t, "", "get", "--kubeconfig", config).want(t, 0, "chat/qwen3")
+	operate(t, "", "list", "--kubeconfig", config).want(t, 0, "chat/qwen3")
+	operate(t, "", "list", "-n", "code", "--kubeconfig", config).want(t, rolloutTrouble, "refused with 403")
 }
 
 // TestRolloutVerbStale checks that a verb for an attempt that is over is refused.
@@ -454,7 +476,8 @@ func TestRolloutVerbUnheard(t *testing.T) {
 	up := newFakeUp(t, 0)
 	up.deaf = true
 	up.add("chat", "qwen3", rehearsal.Traffic{}).until(t, inPhase(rollout.Analyzing))
-	operate(t, up.address(), "abort", "qwen3").want(t, rolloutTimeout, "is its controller running?", "send nothing to the candidate even so")
+	impatient := &rolloutFlags{takeUp: 50 * time.Millisecond}
+	operateWith(t, impatient, "abort", "qwen3", "--admin", up.address()).want(t, rolloutTimeout, "is its controller running?", "send nothing to the candidate even so")
 	operate(t, up.address(), "pause", "qwen3", "--no-wait").want(t, 0, "pause asked of chat/qwen3")
 }
 
