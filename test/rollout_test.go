@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -247,7 +248,7 @@ func (l *traffic) noneFailed(t testing.TB) {
 
 // chatAs asks who answers, as one of a session.
 func (g *gateway) chatAs(ctx context.Context, session, extra string) (text string, status int, err error) {
-	body := `{"model":"mymodel","max_tokens":16,"messages":[{"role":"user","content":"Who are you?"}]` + extra + `}`
+	body := `{"model":"mymodel","messages":[{"role":"user","content":"Who are you?"}]` + cmp.Or(extra, `,"max_tokens":16`) + `}`
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url("/v1/chat/completions"), strings.NewReader(body))
 	if err != nil {
 		return "", 0, err
@@ -291,12 +292,12 @@ func TestRolloutQuality(t *testing.T) {
 	for fault, guardrail := range map[string]string{"loopRate": rollout.LoopingAnswer, "emptyRate": rollout.EmptyAnswer, "invalidJsonRate": rollout.InvalidJSON} {
 		t.Run(guardrail, func(t *testing.T) {
 			t.Parallel()
-			g := startFiles(t, manifests(t))
-			extra := `,"max_tokens":400`
+			format := "text"
 			if guardrail == rollout.InvalidJSON {
-				extra = `,"response_format":{"type":"json_object"}`
+				format = "json_object"
 			}
-			l := g.send(t, 4, strings.ReplaceAll(extra, `,"max_tokens":400`, ``))
+			g := startFiles(t, manifests(t))
+			l := g.send(t, 4, `,"max_tokens":400,"response_format":{"type":"`+format+`"}`)
 			g.untilShare(t, 5000)
 			g.faults(t, "default/qwen-v2", `{"`+fault+`": 0.8}`)
 			s := g.untilPhase(t, rollout.Aborted)

@@ -46,6 +46,7 @@ type options struct {
 	workloads, policies, loads   string
 	scenarios                    bool
 	objective, saveTo, printFrom string
+	trace                        string
 	queue                        int
 }
 
@@ -61,6 +62,7 @@ func main() {
 	flag.IntVar(&o.queue, "queue", 4096, "calls that may wait in crossfade's queue")
 	flag.StringVar(&o.saveTo, "save", "", "append results to this file")
 	flag.StringVar(&o.printFrom, "print", "", "simulate nothing, print the table of a saved file")
+	flag.StringVar(&o.trace, "trace", "", "instead of the workloads, replay this `file`: Mooncake's JSON lines or Azure's CSV; the loads are 1, 1.15 and 1.3 times as fast")
 	flag.BoolVar(&o.scenarios, "scenarios", false, "run the scenarios (gateways that share, canary, wrong priors) instead of the table")
 	flag.Parse()
 	if err := run(&o); err != nil {
@@ -81,7 +83,15 @@ func run(o *options) error {
 		runScenarios(os.Stdout, o)
 		return nil
 	}
-	rows, err := simulateAll(o)
+	loads := workloads()
+	if o.trace != "" {
+		t, err := traceWorkload(o.trace)
+		if err != nil {
+			return err
+		}
+		loads = []*workload{t}
+	}
+	rows, err := simulateAll(o, loads)
 	if err == nil {
 		printTable(os.Stdout, rows)
 	}
@@ -100,10 +110,10 @@ func wants(list, name string) bool {
 
 // simulateAll fills the cells of the table that were asked for, seed by seed, so
 // that what is saved of a run that is stopped compares all policies.
-func simulateAll(o *options) ([]row, error) {
+func simulateAll(o *options, loads []*workload) ([]row, error) {
 	var rows []row
 	for seed := o.first; seed < o.first+uint64(o.seeds); seed++ {
-		for _, c := range o.cells() {
+		for _, c := range o.cells(loads) {
 			r := row{
 				Workload: c.load.name, Rate: c.rate, Policy: c.maker.name, Seconds: o.seconds,
 				Seeds: []uint64{seed}, Results: []result{simulate(c.load, c.rate, o.seconds, seed, c.maker)},
@@ -128,9 +138,9 @@ type cell struct {
 }
 
 // cells are those that the flags ask for.
-func (o *options) cells() []cell {
+func (o *options) cells(loads []*workload) []cell {
 	var out []cell
-	for _, w := range workloads() {
+	for _, w := range loads {
 		for level, rate := range w.loads {
 			for _, m := range policies(o.scheduling()) {
 				if wants(o.workloads, w.name) && wants(o.loads, fmt.Sprint(level)) && wants(o.policies, m.name) {

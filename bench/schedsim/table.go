@@ -113,7 +113,8 @@ func printTable(w io.Writer, rows []row) {
 }
 
 // printMatrix prints a line for each cell: TTFT p90 in milliseconds / mean E2E
-// in seconds of each policy.
+// in seconds of each policy, each with half of its 95 % confidence interval when
+// there are several seeds.
 func printMatrix(w io.Writer, rows []row) {
 	var columns []string
 	for i := range rows {
@@ -126,58 +127,112 @@ func printMatrix(w io.Writer, rows []row) {
 		first := &rows[start]
 		cells := make([]string, len(columns))
 		for ; start < len(rows) && rows[start].Workload == first.Workload && rows[start].Rate == first.Rate; start++ {
-			r := &rows[start]
-			t, _ := r.column(func(x result) float64 { return x.TTFT90 })
-			e, _ := r.column(func(x result) float64 { return x.E2EMean })
-			cells[slices.Index(columns, r.Policy)] = fmt.Sprintf("%.0f / %.2f", 1000*t, e)
+			cells[slices.Index(columns, rows[start].Policy)] = rows[start].brief()
 		}
 		fmt.Fprintf(w, "| %s %g | %s |\n", first.Workload, first.Rate, strings.Join(cells, " | "))
 	}
+}
+
+// What policies are compared by.
+func ttft90(x result) float64  { return x.TTFT90 }
+func e2eMean(x result) float64 { return x.E2EMean }
+
+func (r *row) brief() string {
+	t, th := r.column(ttft90)
+	e, eh := r.column(e2eMean)
+	if len(r.Results) < 2 {
+		return fmt.Sprintf("%.0f / %.2f", 1000*t, e)
+	}
+	return fmt.Sprintf("%.0f ± %.0f / %.2f ± %.2f", 1000*t, 1000*th, e, eh)
 }
 
 func order(name string) int {
 	return slices.IndexFunc(workloads(), func(w *workload) bool { return w.name == name })
 }
 
-// printSummary prints each policy's geometric mean over all cells, as a
-// multiple of the best policy's, and the cells in which crossfade is worse than
-// the best.
+// cellName is one load of one workload.
+type cellName struct {
+	workload string
+	rate     float64
+}
+
+// printSummary prints the cells in which crossfade is more than 5 % behind the
+// best policy, and each policy's geometric mean over all cells, as a multiple of the
+// best policy's.
 func printSummary(w io.Writer, rows []row) {
-	type cell struct {
-		workload string
-		rate     float64
-	}
-	best := map[cell][2]float64{}
-	of := func(r *row) [2]float64 {
-		t, _ := r.column(func(x result) float64 { return x.TTFT90 })
-		e, _ := r.column(func(x result) float64 { return x.E2EMean })
-		return [2]float64{t, e}
-	}
+	cells := map[cellName][]*row{}
+	var names []cellName
+	var policies []string
 	for i := range rows {
-		c, v := cell{rows[i].Workload, rows[i].Rate}, of(&rows[i])
-		b, ok := best[c]
-		if !ok {
-			b = v
+		c := cellName{rows[i].Workload, rows[i].Rate}
+		if cells[c] == nil {
+			names = append(names, c)
 		}
-		best[c] = [2]float64{min(b[0], v[0]), min(b[1], v[1])}
-	}
-	logs, count := map[string][2]float64{}, map[string]int{}
-	var order []string
-	for i := range rows {
-		r := &rows[i]
-		v, b := of(r), best[cell{r.Workload, r.Rate}]
-		if count[r.Policy] == 0 {
-			order = append(order, r.Policy)
-		}
-		count[r.Policy]++
-		l := logs[r.Policy]
-		logs[r.Policy] = [2]float64{l[0] + math.Log(v[0]/b[0]), l[1] + math.Log(v[1]/b[1])}
-		if r.Policy == "crossfade" && (v[0] > 1.05*b[0] || v[1] > 1.05*b[1]) {
-			fmt.Fprintf(w, "behind the best: %s %g TTFT p90 %+.0f %%, E2E %+.0f %%\n", r.Workload, r.Rate, 100*(v[0]/b[0]-1), 100*(v[1]/b[1]-1))
+		cells[c] = append(cells[c], &rows[i])
+		if !slices.Contains(policies, rows[i].Policy) {
+			policies = append(policies, rows[i].Policy)
 		}
 	}
-	for _, p := range order {
-		n := float64(count[p])
-		fmt.Fprintf(w, "%s: TTFT p90 × %.3f, E2E × %.3f of the best\n", p, math.Exp(logs[p][0]/n), math.Exp(logs[p][1]/n))
+	for _, c := range names {
+		printBehind(w, c, cells[c])
 	}
+	for _, p := range policies {
+		fmt.Fprintf(w, "%s: TTFT p90 × %.3f, E2E × %.3f of the best\n", p, geometric(cells, p, ttft90), geometric(cells, p, e2eMean))
+	}
+}
+
+// printBehind prints in what crossfade is more than 5 % behind in a cell, with the
+// 95 % confidence interval of the quotient: both had the same requests.
+func printBehind(w io.Writer, c cellName, rows []*row) {
+	own := slices.IndexFunc(rows, func(r *row) bool { return r.Policy == "crossfade" })
+	if own < 0 {
+		return
+	}
+	for _, m := range []struct {
+		name string
+		of   func(result) float64
+	}{{"TTFT p90", ttft90}, {"mean E2E", e2eMean}} {
+		best := least(rows, m.of)
+		q, low, high := quotient(rows[own], best, m.of)
+		if q > 1.05 {
+			fmt.Fprintf(w, "%s %g: %s is %+.0f %% (%+.0f to %+.0f) of %s's\n", c.workload, c.rate, m.name, 100*(q-1), 100*(low-1), 100*(high-1), best.Policy)
+		}
+	}
+}
+
+// least returns the row with the least mean.
+func least(rows []*row, of func(result) float64) *row {
+	return slices.MinFunc(rows, func(a, b *row) int {
+		x, _ := a.column(of)
+		y, _ := b.column(of)
+		return cmp.Compare(x, y)
+	})
+}
+
+// quotient is the geometric mean, over the seeds that both have, of a's values as
+// multiples of b's, and its 95 % confidence interval.
+func quotient(a, b *row, of func(result) float64) (q, low, high float64) {
+	var logs []float64
+	for i, seed := range a.Seeds {
+		if j := slices.Index(b.Seeds, seed); j >= 0 {
+			logs = append(logs, math.Log(of(a.Results[i])/of(b.Results[j])))
+		}
+	}
+	m, half := interval(logs)
+	return math.Exp(m), math.Exp(m - half), math.Exp(m + half)
+}
+
+// geometric is a policy's mean over all cells as a multiple of the best there.
+func geometric(cells map[cellName][]*row, policy string, of func(result) float64) float64 {
+	var logs []float64
+	for _, rows := range cells {
+		best, _ := least(rows, of).column(of)
+		for _, r := range rows {
+			if r.Policy == policy {
+				v, _ := r.column(of)
+				logs = append(logs, math.Log(v/best))
+			}
+		}
+	}
+	return math.Exp(mean(logs))
 }

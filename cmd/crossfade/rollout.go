@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"crossfade.dev/internal/app"
 	"crossfade.dev/internal/rollout/screen"
@@ -43,10 +44,17 @@ type rolloutFlags struct {
 	api       apiFlags
 	namespace string
 	noColor   bool
+	// redraw is the time between two looks at a rollout, takeUp how long a verb waits
+	// for its answer.
+	redraw, takeUp time.Duration
 }
 
 func newRolloutCommand() *cobra.Command {
-	flags := &rolloutFlags{}
+	return rolloutCommand(&rolloutFlags{admin: app.Defaults().Admin, redraw: time.Second, takeUp: 10 * time.Second})
+}
+
+// rolloutCommand returns the command with the defaults that are in flags.
+func rolloutCommand(flags *rolloutFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollout",
 		Short: "Watch rollouts and steer them",
@@ -69,7 +77,7 @@ was aborted (status); 2 out of time; 3 any other error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := cmd.PersistentFlags()
-	f.StringVar(&flags.admin, "admin", app.Defaults().Admin, "`host:port` of the admin server of a crossfade up")
+	f.StringVar(&flags.admin, "admin", flags.admin, "`host:port` of the admin server of a crossfade up")
 	flags.api.add(f)
 	f.StringVarP(&flags.namespace, "namespace", "n", "", "namespace of NAME; without: the kubeconfig's, or in a crossfade up any")
 	f.BoolVar(&flags.noColor, "no-color", false, "print without colours, as with NO_COLOR or where stdout is no terminal")

@@ -51,7 +51,7 @@ terminal, -w prints one line for each change instead, which makes a log for CI.`
 			t := flags.terminal(cmd)
 			switch {
 			case follow:
-				return runUntilInterrupt(cmd, func(ctx context.Context) error { return watch(ctx, h, s, t) })
+				return runUntilInterrupt(cmd, func(ctx context.Context) error { return flags.watch(ctx, h, s, t) })
 			case format != "":
 				return printObjects(t.out, format, withType(s.object))
 			}

@@ -16,6 +16,7 @@ import (
 	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/source/kube"
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // home is where rollouts live.
@@ -81,8 +82,13 @@ type clusterHome struct {
 	current  string // namespace
 }
 
+// list falls back to the kubeconfig's namespace where one may not see all.
 func (h *clusterHome) list(ctx context.Context, namespace string) ([]*cfv1a1.InferenceRollout, error) {
-	return h.operator.Rollouts(ctx, namespace)
+	all, err := h.operator.Rollouts(ctx, namespace)
+	if namespace == "" && apierrors.IsForbidden(err) {
+		return h.operator.Rollouts(ctx, h.current)
+	}
+	return all, err
 }
 
 func (h *clusterHome) get(ctx context.Context, namespace, name string) (*cfv1a1.InferenceRollout, error) {

@@ -68,7 +68,7 @@ rollouts take as long or longer. Gates are passed at once, and values from outsi
 	f.IntVar(&s.traffic.Candidate.Endpoints, "candidate-endpoints", 0, "endpoints of the candidate; 0 = as stable's")
 	f.Uint64Var(&s.seed, "seed", 1, "seed of the first run; equal seeds give equal runs")
 	f.IntVar(&s.runs, "runs", 1, "number of runs, each with a seed of its own")
-	f.DurationVar(&s.limit, "limit", 7*24*time.Hour, "longest time of a run, simulated")
+	f.DurationVar(&s.limit, "limit", 24*time.Hour, "longest time of a run, simulated")
 	f.StringVar(&s.name, "name", "", "which InferenceRollout, where the files have several")
 	return cmd
 }

@@ -38,7 +38,7 @@ error. A rollout that is paused is waited for, since a person may resume it.`,
 				ctx, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
-			return followToEnd(ctx, cmd, h, s)
+			return flags.followToEnd(ctx, cmd, h, s)
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "longest wait, such as 10m; 0 = none")
@@ -47,7 +47,7 @@ error. A rollout that is paused is waited for, since a person may resume it.`,
 
 // followToEnd prints changes until the rollout has ended; its error has the exit
 // code.
-func followToEnd(ctx context.Context, cmd *cobra.Command, h home, s *subject) error {
+func (f *rolloutFlags) followToEnd(ctx context.Context, cmd *cobra.Command, h home, s *subject) error {
 	var log screen.Log
 	for {
 		if line := log.Line(s.report()); line != "" {
@@ -56,7 +56,7 @@ func followToEnd(ctx context.Context, cmd *cobra.Command, h home, s *subject) er
 		if ended, err := s.ended(); ended {
 			return err
 		}
-		if !sleep(ctx, redraw) {
+		if !sleep(ctx, f.redraw) {
 			return exitError{fmt.Errorf("%s is still %s after the time given", s.name(), s.report().Phase), rolloutTimeout}
 		}
 		next, err := again(ctx, h, s)

@@ -104,10 +104,9 @@ func readPercent(text string) (float64, error) {
 }
 
 // Times of a verb: how long to look at the rollout before an abort is sent without a
-// look, to wait for an answer, and between two looks.
+// look, and between two looks for an answer.
 const (
 	glance    = time.Second
-	takeUp    = 10 * time.Second
 	lookAgain = 200 * time.Millisecond
 )
 
@@ -197,7 +196,7 @@ func (v *verbCommand) refused(err error) error {
 // await waits until the machine has taken the request up and prints what it made of
 // it.
 func (v *verbCommand) await(cmd *cobra.Command, h home, at place, id string) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), takeUp)
+	ctx, cancel := context.WithTimeout(cmd.Context(), v.takeUp)
 	defer cancel()
 	var last error
 	for {
@@ -215,7 +214,7 @@ func (v *verbCommand) await(cmd *cobra.Command, h home, at place, id string) err
 			break
 		}
 	}
-	err := fmt.Errorf("%s was asked of %s, but nothing has taken it up within %s; is its controller running?", v.verb, at, takeUp)
+	err := fmt.Errorf("%s was asked of %s, but nothing has taken it up within %s; is its controller running?", v.verb, at, v.takeUp)
 	if v.verb == rollout.VerbAbort {
 		err = fmt.Errorf("%w Gateways that see the request send nothing to the candidate even so", err)
 	}

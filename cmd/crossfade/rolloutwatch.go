@@ -25,9 +25,6 @@ const (
 	eraseBelow  = "\x1b[J"
 )
 
-// redraw is the time between two looks at a rollout.
-const redraw = time.Second
-
 // runUntilInterrupt calls run with a context that SIGINT or SIGTERM ends, which is
 // how one leaves a view and no error.
 func runUntilInterrupt(cmd *cobra.Command, run func(context.Context) error) error {
@@ -41,20 +38,20 @@ func runUntilInterrupt(cmd *cobra.Command, run func(context.Context) error) erro
 
 // watch shows the rollout until ctx ends. A read that fails is told and tried again:
 // servers restart.
-func watch(ctx context.Context, h home, s *subject, t terminal) error {
+func (f *rolloutFlags) watch(ctx context.Context, h home, s *subject, t terminal) error {
 	if _, _, ok := t.size(); !ok {
-		return watchLines(ctx, h, s, t.out)
+		return f.watchLines(ctx, h, s, t.out)
 	}
 	if _, err := io.WriteString(t.out, enterScreen); err != nil {
 		return err
 	}
-	last, err := watchScreen(ctx, h, s, t)
+	last, err := f.watchScreen(ctx, h, s, t)
 	// What was seen last stays on the normal screen.
 	_, leaveErr := io.WriteString(t.out, leaveScreen+last)
 	return errors.Join(err, leaveErr)
 }
 
-func watchScreen(ctx context.Context, h home, s *subject, t terminal) (last string, err error) {
+func (f *rolloutFlags) watchScreen(ctx context.Context, h home, s *subject, t terminal) (last string, err error) {
 	trouble := ""
 	for {
 		columns, rows, _ := t.size()
@@ -66,7 +63,7 @@ func watchScreen(ctx context.Context, h home, s *subject, t terminal) (last stri
 		if _, err := io.WriteString(t.out, frame(last, rows)); err != nil {
 			return last, err
 		}
-		if !sleep(ctx, redraw) {
+		if !sleep(ctx, f.redraw) {
 			return last, nil
 		}
 		next, err := again(ctx, h, s)
@@ -97,7 +94,7 @@ func frame(text string, rows int) string {
 	return b.String()
 }
 
-func watchLines(ctx context.Context, h home, s *subject, out io.Writer) error {
+func (f *rolloutFlags) watchLines(ctx context.Context, h home, s *subject, out io.Writer) error {
 	var log screen.Log
 	trouble := ""
 	for {
@@ -106,7 +103,7 @@ func watchLines(ctx context.Context, h home, s *subject, out io.Writer) error {
 				return err
 			}
 		}
-		if !sleep(ctx, redraw) {
+		if !sleep(ctx, f.redraw) {
 			return nil
 		}
 		next, err := again(ctx, h, s)

@@ -18,12 +18,17 @@ func Check(paths []string) (*admin.View, error) {
 	if err != nil {
 		return nil, err
 	}
+	var faults []translate.Problem
 	resources := withSimulations(update.Resources, func(pod *corev1.Pod, cfg sim.Config) (string, error) {
+		if _, err := faultsOf(pod); err != nil {
+			faults = append(faults, faultsProblem(pod, err))
+		}
 		return fmt.Sprintf("%s.simulated:%d", pod.Name, cfg.Port), nil
 	})
 	result := translate.Build(resources, upOptions(nil))
 	view := newView(result, update.Origins)
 	view.addProblems(append(update.Problems, unsimulatedProblems(update.Resources)...), update.Origins)
+	view.addProblems(faults, update.Origins)
 	view.sortProblems()
 	return view.View, nil
 }

@@ -26,6 +26,24 @@ func (p *plane) endpoints() map[string][]tally.Endpoint {
 	for _, pool := range p.scheduler.Stats() {
 		out[pool.ID] = endpointsOf(pool.Endpoints, time.Now())
 	}
+	if s := p.proxy.Snapshot(); s != nil {
+		for id, pool := range s.Pools {
+			if out[id] == nil {
+				out[id] = p.untried(pool)
+			}
+		}
+	}
+	return out
+}
+
+// untried is what is known of a pool that no request has been sent to.
+func (p *plane) untried(pool *routing.Pool) []tally.Endpoint {
+	out := make([]tally.Endpoint, len(pool.Endpoints))
+	for i := range pool.Endpoints {
+		address := pool.Endpoints[i].Address
+		m, known := p.scheduler.Latest(address)
+		out[i] = tally.Endpoint{Address: address, Ready: true, Known: known, Running: m.Running, Waiting: m.Waiting, KV: m.KVUsage}
+	}
 	return out
 }
 

@@ -28,6 +28,8 @@ type fleet struct {
 // simulated is one running simulated model server.
 type simulated struct {
 	config  sim.Config
+	server  *sim.Server
+	faults  string // the annotation that was carried out last
 	address string
 	stop    context.CancelFunc
 }
@@ -49,6 +51,9 @@ func (f *fleet) apply(ctx context.Context, in *translate.Resources) (*translate.
 		if err != nil {
 			problems = append(problems, podProblem(pod, err))
 			return "", err
+		}
+		if err := s.misbehave(pod); err != nil {
+			problems = append(problems, faultsProblem(pod, err))
 		}
 		return s.address, nil
 	})
@@ -78,10 +83,9 @@ func (f *fleet) ensure(ctx context.Context, key string, pod *corev1.Pod, cfg sim
 	o := f.options
 	o.Name = pod.Namespace + "/" + pod.Name
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &simulated{config: cfg, address: listener.Addr().String(), stop: stop}
-	server := sim.New(cfg, o)
+	s := &simulated{config: cfg, server: sim.New(cfg, o), address: listener.Addr().String(), stop: stop}
 	f.running.Go(func() {
-		if err := server.Serve(ctx, listener); err != nil {
+		if err := s.server.Serve(ctx, listener); err != nil {
 			f.log.Error("simulated model server ended", "pod", o.Name, "error", err)
 		}
 	})

@@ -66,7 +66,7 @@ type onlyGateway func() rollout.Counts
 // Counts implements conductor.Gateways.
 func (g onlyGateway) Counts(context.Context, *translate.Rollout) map[string]*rollout.Counts {
 	counts := g()
-	return map[string]*rollout.Counts{"this one": &counts}
+	return map[string]*rollout.Counts{"crossfade up": &counts}
 }
 
 // reconcile makes and publishes the snapshot of one set of inputs.

@@ -241,6 +241,23 @@ func TestNotAccepted(t *testing.T) {
 	}
 }
 
+// One that was never accepted does not begin, and costs nothing.
+func TestNeverAccepted(t *testing.T) {
+	story(t, func(w *world) {
+		w.rejected["chat"] = true
+		defer w.run()()
+		time.Sleep(time.Hour)
+		if s := w.status(); s.Phase != "" || w.writes > 0 {
+			t.Errorf("it is %s after %d writes", s.Phase, w.writes)
+		}
+		w.rejected["chat"] = false
+		w.edit("chat", func(*cfv1a1.InferenceRollout) {})
+		if s := w.status(); s.Phase != string(rollout.Progressing) {
+			t.Errorf("it is %s", s.Phase)
+		}
+	})
+}
+
 // Without one gateway's counts nothing goes on; a breaker is heard all the same.
 func TestGatewayMissing(t *testing.T) {
 	story(t, func(w *world) {

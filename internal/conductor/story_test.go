@@ -200,7 +200,7 @@ func TestStale(t *testing.T) {
 			t.Errorf("the other's state was overwritten: %+v", s)
 		}
 		// A newer leader's state is never written over by an older one.
-		w.conductor.o.Epoch = func() int64 { return 6 }
+		w.epoch.Store(6)
 		before := w.writes
 		time.Sleep(time.Minute)
 		if w.writes != before {
@@ -243,6 +243,23 @@ func (s slowStore) Write(ctx context.Context, base, next *cfv1a1.InferenceRollou
 		return ctx.Err()
 	}
 	return s.world.Write(ctx, base, next)
+}
+
+// The store says that the object is gone before Set does.
+func TestGone(t *testing.T) {
+	story(t, func(w *world) {
+		defer w.run()()
+		w.until(rollout.Analyzing, time.Minute)
+		w.mu.Lock()
+		w.failing = ErrGone
+		w.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		writes := w.writes
+		time.Sleep(time.Hour)
+		if w.writes != writes {
+			t.Errorf("%d writes of what is gone", w.writes-writes)
+		}
+	})
 }
 
 func TestForgottenWhenDeleted(t *testing.T) {

@@ -77,7 +77,7 @@ func (w *worker) run(ctx context.Context) {
 	readings := make(chan *rollout.Reading, 1)
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
-	var begun time.Time // of the last reading
+	var last time.Time // something was due
 	reads := false
 	for {
 		select {
@@ -97,12 +97,13 @@ func (w *worker) run(ctx context.Context) {
 			if w.failed {
 				w.step(ctx, nil)
 			}
+			last = time.Now()
 			if w.followed != nil && !w.gone && !reads {
-				reads, begun = true, time.Now()
+				reads = true
 				go func(r translate.Rollout) { readings <- w.read(ctx, &r) }(*w.followed)
 			}
 		}
-		due.Reset(w.wait(begun, reads))
+		due.Reset(w.wait(last, reads))
 	}
 }
 
@@ -120,8 +121,8 @@ func (w *worker) read(ctx context.Context, r *translate.Rollout) *rollout.Readin
 }
 
 // wait is how long it is until something is to be done without a cause.
-func (w *worker) wait(begun time.Time, reads bool) time.Duration {
-	next := begun.Add(w.tick())
+func (w *worker) wait(last time.Time, reads bool) time.Duration {
+	next := last.Add(w.tick())
 	if w.failed {
 		next = time.Now().Add(retryAfter)
 	} else if reads {

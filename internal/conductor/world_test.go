@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,7 @@ type world struct {
 	rejected  map[string]bool                     // by translation
 	providers []translate.Provider
 	tolds     []string
+	epoch     atomic.Int64
 
 	rps      float64
 	errors   [2]float64 // rates of candidate and stable
@@ -94,7 +96,7 @@ func gate() cfv1a1.RolloutStep { return cfv1a1.RolloutStep{Pause: &cfv1a1.Rollou
 
 // run starts a conductor, as a new process would be; the returned function kills it.
 func (w *world) run(transport ...http.RoundTripper) (kill func()) {
-	o := Options{Gateways: w, Store: w, Teller: w}
+	o := Options{Gateways: w, Store: w, Teller: w, Epoch: w.epoch.Load}
 	for _, t := range transport {
 		o.Transport = t
 	}

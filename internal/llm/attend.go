@@ -130,6 +130,7 @@ func (m *Meter) enter() {
 		}
 	case labelOutput, labelResponse:
 		if r := m.root(); m.doc.at(r) == labelOutput {
+			j.choice = 0 // there is one answer
 			j.output.enter(d - r)
 			j.answers |= 1
 		}

@@ -15,7 +15,9 @@
 //     back and no text: an [EventReader] finds the data of each server-sent
 //     event, a JSON walker follows that data byte by byte, and what is
 //     remembered is a fixed handful of counts, two short names and the times
-//     of the tokens.
+//     of the tokens. On the way the text is judged (judge.go): whether it is
+//     empty, goes round in circles, or is not the JSON or the tool call that
+//     it should be. Of that, too, hashes and the state of a walker remain.
 //  4. [NameRestorer] runs the same reader and the same walker over the bytes
 //     on their way out and puts the client's model name back where the engine
 //     wrote the target's. It waits only inside a value that may still turn out

@@ -70,7 +70,8 @@ func (j *judge) reset() {
 			v.used = false
 		}
 	}
-	*j = judge{voices: j.voices, calls: j.calls}
+	j.output.reset()
+	*j = judge{voices: j.voices, calls: j.calls, output: j.output}
 }
 
 // voice returns the voice of the current choice, nil for one too many.

@@ -63,6 +63,7 @@ func TestQuality(t *testing.T) {
 		{"a field of an engine's own", asksText, stream(`{"choices":[{"index":0,"delta":{"audio":{"transcript":"Hi"}}}]}`), good},
 		{"refusal", asksJSON, stream(`{"choices":[{"index":0,"delta":{"refusal":"No."}}]}`), good},
 		{"cut off", asksJSON, "data: " + saying(0, "Hi") + "\n\n", good},
+		{"a number for text", asksText, stream(`{"choices":[{"index":0,"delta":{"content":5,"role":"assistant"}}]}`), empty},
 		{"failed", asksJSON, stream(saying(0, "Hi"), `{"error":{"message":"x"}}`), good},
 		{"nothing but usage", asksText, stream(`{"choices":[],"usage":{"prompt_tokens":1}}`), good},
 

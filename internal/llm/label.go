@@ -4,7 +4,6 @@ package llm
 // the same thing share a label.
 const (
 	labelModel label = iota + 1
-	labelType
 	labelRole
 	labelID
 	labelStatus
@@ -12,6 +11,7 @@ const (
 	labelResponse // what an event of the Responses API wraps
 	labelMessage  // what Anthropic's message_start wraps
 	labelChoices
+	labelType // from here to labelArguments: see judged
 	labelDelta
 	labelText
 	labelContent
@@ -19,11 +19,11 @@ const (
 	labelRefusal
 	labelOutput
 	labelIndex
+	labelName
+	labelArguments
 	labelCalls // tool_calls, function_call
 	labelFunction
 	labelBlock // content_block
-	labelName
-	labelArguments
 	labelError
 	labelStop // stop_sequence
 	labelSignature
@@ -114,6 +114,9 @@ func usageLabel(key []byte) label {
 	}
 	return 0
 }
+
+// judged reports whether a value with this label may matter to the judge.
+func (l label) judged() bool { return labelType <= l && l <= labelArguments }
 
 // room is how many bytes of the text of a value with this label are kept.
 func (l label) room() int {

@@ -157,9 +157,11 @@ func (m *Meter) walk(p []byte) {
 		case tokenKey:
 			m.nameKey()
 		case tokenPiece:
-			m.judge.hear(m.doc.piece)
-			m.doc.piece = nil
+			m.hear()
 		case tokenString:
+			if len(m.doc.piece) > 0 {
+				m.hear()
+			}
 			m.readText()
 		case tokenNumber:
 			m.readNumber()
@@ -179,6 +181,12 @@ func (m *Meter) walk(p []byte) {
 	}
 }
 
+// hear takes over a piece of text.
+func (m *Meter) hear() {
+	m.judge.hear(m.doc.piece)
+	m.doc.piece = nil
+}
+
 // nameKey labels the key just read.
 func (m *Meter) nameKey() {
 	if m.doc.cut {
@@ -192,7 +200,9 @@ func (m *Meter) nameKey() {
 		return
 	}
 	m.doc.name(l, l.room())
-	m.attend(l)
+	if l.judged() {
+		m.attend(l)
+	}
 }
 
 // root returns the depth of the object that holds the response: that of the
@@ -206,11 +216,11 @@ func (m *Meter) root() int {
 
 // readNumber takes over a number if it stands in a usage object.
 func (m *Meter) readNumber() {
-	d, r := m.doc.depth, m.root()
 	if m.doc.here() == labelIndex {
 		m.readIndex()
 		return
 	}
+	d, r := m.doc.depth, m.root()
 	if d <= r || m.doc.at(r) != labelUsage || m.doc.cut {
 		return
 	}
@@ -229,8 +239,10 @@ func (m *Meter) readText() {
 		return
 	}
 	m.content = m.content || m.isContent()
-	m.judgeText()
 	d, l := m.doc.depth, m.doc.here()
+	if l.judged() || l == 0 && d > 1 {
+		m.judgeText()
+	}
 	if l == labelError && d == 1 {
 		m.count.Failed = true
 	}

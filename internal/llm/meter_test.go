@@ -249,6 +249,17 @@ func FuzzMeter(f *testing.F) {
 	for _, name := range []string{"chat.sse", "tools.sse", "responses.sse", "messages.sse", "failing.sse", "chat.json", "response.json"} {
 		f.Add(sample(f, name), uint64(1), strings.HasSuffix(name, ".sse"))
 	}
+	for _, body := range []string{
+		stream(saying(1, `{"a":[`), calling(0, 0, "get_weather", "{"), saying(1, "1]}"), calling(0, 0, "", "}")),
+		`{"choices":[{"index":5,"message":{"content":"{}"}}],"output":[{"content":[{"text":"{\"a\":\u00e9}","type":"output_text"}]},{"name":"x","arguments":"{}","type":"function_call"}]}`,
+		`{"choices":{"a":{"delta":{"tool_calls":{"x":{"index":3,"function":{"name":"get_weather","arguments":"{"}}}}}},"content":[{"text":" "},{"type":"tool_use"}]}`,
+	} {
+		f.Add([]byte(body), uint64(2), strings.HasPrefix(body, "data:"))
+	}
+	request, err := Scan([]byte(asksBoth))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, body []byte, seed uint64, stream bool) {
 		contentType := "application/json"
 		if stream {
@@ -256,10 +267,12 @@ func FuzzMeter(f *testing.F) {
 		}
 		var m Meter
 		m.Reset(contentType)
+		m.Expect(&request)
 		m.Observe(body, instant(0))
 		want := m.Result()
 		for _, s := range []uint64{0, seed, seed + 1} {
 			m.Reset(contentType)
+			m.Expect(&request)
 			for _, p := range cut(body, s) {
 				m.Observe(p, instant(0))
 			}
@@ -272,7 +285,8 @@ func FuzzMeter(f *testing.F) {
 			events = len(slowEvents(string(body)))
 		}
 		if want.Events != events || want.ContentEvents > want.Events || want.Gaps.Count != max(0, want.ContentEvents-1) ||
-			stream && want.FirstToken.IsZero() != (want.ContentEvents == 0) || len(want.Model) > MaxModelLength {
+			stream && want.FirstToken.IsZero() != (want.ContentEvents == 0) || len(want.Model) > MaxModelLength ||
+			want.InvalidToolCalls > want.ToolCalls || want.InvalidJSON && !want.WantedJSON {
 			t.Fatalf("%+v", want)
 		}
 	})

@@ -94,9 +94,12 @@ func (j *judge) leaveOutput(depth int, content bool) {
 
 // endPart judges the current part.
 func (j *judge) endPart() {
-	o, v := &j.output, j.voices[0]
+	o, v := &j.output, j.voice()
+	if v == nil {
+		return
+	}
 	if o.part == kindAnswer && o.text {
-		j.wrote |= 1
+		j.wrote |= j.bit()
 		if j.wants {
 			o.texts++
 			if !v.json.valid() {
@@ -104,7 +107,5 @@ func (j *judge) endPart() {
 			}
 		}
 	}
-	if v != nil && v.used {
-		v.json.reset()
-	}
+	v.json.reset()
 }

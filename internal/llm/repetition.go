@@ -89,15 +89,15 @@ func (r *repetition) write(p []byte) {
 	if r.found {
 		return
 	}
-	unit, length, kind := r.unit, r.length, r.kind
+	// In variables, for the fields would be written back at every byte.
+	unit, length, kind, same, run := r.unit, r.length, r.kind, r.same, r.run
 	for _, c := range p {
-		if c == r.same {
-			if r.run++; r.run == longestRun {
-				r.found = true
-				return
-			}
-		} else {
-			r.same, r.run = c, 1
+		if c != same {
+			same, run = c, 0
+		}
+		if run++; run == longestRun {
+			r.found = true
+			return
 		}
 		k := byteKinds[c]
 		if k != kind && k != byteMore || k == byteWide || length == pieceLength {
@@ -112,7 +112,7 @@ func (r *repetition) write(p []byte) {
 		unit = (unit ^ uint32(c)) * prime
 		length++
 	}
-	r.unit, r.length, r.kind = unit, length, kind
+	r.unit, r.length, r.kind, r.same, r.run = unit, length, kind, same, run
 }
 
 // add takes over a complete unit.

@@ -72,11 +72,13 @@ func TestOrdinaryTextIsNoLoop(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			return rows(2000, func(int) string { return words[r.IntN(len(words))] + " " })
 		}(),
-		"HTML list":               rows(200, func(i int) string { return fmt.Sprintf("<li class=\"item\"><a href=\"/page/%d\">Page</a></li>\n", i) }),
-		"CSV":                     rows(400, func(i int) string { return fmt.Sprintf("2026-09-%02d,%d,EUR,paid\n", i%30+1, i*17%1009) }),
-		"a draft and its copy":    russian + "\n\n" + russian,
-		"separators":              rows(20, func(i int) string { return strings.Repeat("=", 78) + "\n" + japanese[i*90:i*90+90] + "\n" }),
-		"a short refrain":         rows(30, func(i int) string { return fmt.Sprintf("Verse %d is about %s things of number %d.\nRow, row, row your boat.\n", i, words[i%5], i*i) }),
+		"HTML list":            rows(200, func(i int) string { return fmt.Sprintf("<li class=\"item\"><a href=\"/page/%d\">Page</a></li>\n", i) }),
+		"CSV":                  rows(400, func(i int) string { return fmt.Sprintf("2026-09-%02d,%d,EUR,paid\n", i%30+1, i*17%1009) }),
+		"a draft and its copy": russian + "\n\n" + russian,
+		"separators":           rows(20, func(i int) string { return strings.Repeat("=", 78) + "\n" + japanese[i*90:i*90+90] + "\n" }),
+		"a short refrain": rows(30, func(i int) string {
+			return fmt.Sprintf("Verse %d is about %s things of number %d.\nRow, row, row your boat.\n", i, words[i%5], i*i)
+		}),
 		"a short answer repeated": strings.Repeat("Yes. ", 100),
 		"deeply indented code": rows(200, func(i int) string {
 			return strings.Repeat(" ", 40) + fmt.Sprintf("if x == %d { return y%d }\n", i, i*3)

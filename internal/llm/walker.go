@@ -84,7 +84,7 @@ const (
 	tokenKey                 // a key; its text is in text unless cut
 	tokenText                // the opening quote of a string that is being kept
 	tokenPiece               // some text of a string that is listened to; it is in piece
-	tokenString              // a string value
+	tokenString              // a string value; if it was listened to, piece holds what is left of it
 	tokenNumber              // a number that was kept; it ended before the bytes that follow
 )
 
@@ -204,6 +204,7 @@ func (w *walker) beginValue(c byte) token {
 		return w.descend(c == '{')
 	case c == '-' || isDigit(c):
 		w.beginText()
+		w.heard = false
 		w.state, w.number = walkNumber, numberStart.after(c)
 		if w.kept {
 			w.text = append(w.text, c)

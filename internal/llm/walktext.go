@@ -46,7 +46,7 @@ func (w *walker) endString() token {
 }
 
 // readString reads on in a string; done reports its closing quote. In one that is
-// listened to it reads no further than to the end of a piece.
+// listened to it reads no further than to the end of a piece, but for the quote.
 func (w *walker) readString(p []byte) (n int, done bool) {
 	w.piece = nil
 	for n < len(p) && len(w.piece) == 0 {
@@ -54,12 +54,14 @@ func (w *walker) readString(p []byte) (n int, done bool) {
 		case walkString:
 			m, _ := plainRun(p[n:])
 			w.add(p[n : n+m])
-			if n += m; n == len(p) || len(w.piece) > 0 {
+			n += m
+			switch {
+			case n < len(p) && p[n] == '"':
+				return n + 1, true
+			case n == len(p) || len(w.piece) > 0:
 				return n, false
 			}
 			switch p[n] {
-			case '"':
-				return n + 1, true
 			case '\\':
 				w.state = walkEscape
 			default:

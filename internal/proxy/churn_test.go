@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -92,5 +94,90 @@ func churn(t *testing.T, w *world, r *rand.Rand, mark string) {
 	// The answer is text, so the name stays the engine's.
 	if want := strings.Replace(body, "alias", "target", 1); err != nil || string(got) != want {
 		t.Errorf("%s: got %.60q (%d bytes), %v, want %.60q (%d bytes)", mark, got, len(got), err, want, len(want))
+	}
+}
+
+// Everything that rollouts do, at once: a candidate that fails in every way before its
+// first byte, copies of stable's requests, and aborts that cut. No client ever hears of
+// it, and in the end nothing is left.
+func TestChurnOfARollout(t *testing.T) {
+	const clients, requests = 8, 30
+	candidate := rawEngine(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		switch answer := "HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"; r.Header.Get("X-Behave") {
+		case "fail":
+			fmt.Fprintf(c, answer, 500, 4, "oops")
+		case "hang":
+			io.Copy(io.Discard, c)
+		case "serve":
+			fmt.Fprintf(c, answer, 200, len(body), body)
+		}
+	})
+	stable := engine(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Write(body)
+	})
+	rule := canary(pool("stable", stable), pool("candidate", candidate, deadAddress(t)))
+	publish := func(w *world, share uint32, cancel bool) {
+		next := *rule
+		a := attempted()
+		a.Share, a.Cancel, a.Shadow = share, cancel, &routing.Shadow{Percent: 50}
+		a.Seal()
+		next.Assignment = a
+		w.proxy.Publish(serving(&next))
+	}
+	o := &judge{results: map[string]int{}}
+	w := newWorld(t, serving(rule), func(options *Options) {
+		options.Observer = o
+		options.Timeouts.Mirror = 100 * time.Millisecond
+	})
+	w.visits = &o.recorder
+	over, published := make(chan bool), make(chan bool)
+	go func() {
+		defer close(published)
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			case <-time.After(time.Millisecond):
+				publish(w, uint32(i%3)*5000, i%4 == 3)
+			}
+		}
+	}()
+	var all sync.WaitGroup
+	for c := range clients {
+		all.Go(func() {
+			for i := range requests {
+				body := fmt.Sprintf(`{"model":"m","client":"%d","prompt":%q}`, c, strings.Repeat("x", i*i))
+				r := w.request(http.MethodPost, "/v1/completions", strings.NewReader(body))
+				a := w.send(r, "Content-Type", "application/json", "X-Behave", []string{"fail", "hang", "leave", "serve"}[(c+i)%4])
+				if a.status != 200 || a.body != body || a.err != nil {
+					t.Errorf("client got %d %.40q (%d of %d bytes), %v", a.status, a.body, len(a.body), len(body), a.err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(over)
+	<-published
+	w.last(clients * requests)
+	w.noTrials()
+	w.shutdown(patience)
+	w.proxy.Close()
+	rescued := 0
+	for _, v := range o.ended {
+		if v.Parts[OfRule].Rescued != "" {
+			rescued++
+		}
+	}
+	if rescued == 0 || o.pairs() == 0 {
+		t.Errorf("%d requests were rescued and %d compared", rescued, o.pairs())
+	}
+	if o.begun != clients*requests || w.proxy.BufferedBytes() != 0 || w.proxy.mirrors.memory.used.Load() != 0 {
+		t.Errorf("%d visits began; %d and %d bytes are still taken", o.begun, w.proxy.BufferedBytes(), w.proxy.mirrors.memory.used.Load())
 	}
 }

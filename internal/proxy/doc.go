@@ -16,10 +16,12 @@
 //     (limits.go) and has llm scan it; other bodies stay streams (upload.go).
 //  6. draw.go draws the backend for the model, and the target model inside the
 //     backend's pool. rescue.go comes back here when the candidate of a rollout fails
-//     before the client has seen anything: stable is asked instead.
+//     before the client has seen anything: stable is asked instead. trials.go knows who
+//     is on a candidate, for an abort that cuts.
 //  7. headers.go and target.go compose what the engine is sent: end-to-end fields
 //     alone, the route's changes, the spliced model, every other byte as it came.
-//     mirror.go copies it first for the route's mirrors, which go their own way.
+//     mirror.go copies it first for the route's mirrors, and for rollouts that compare
+//     the copy's answer (compare.go). Copies go their own way (shadow.go).
 //  8. consult.go shows the request to the pool's external endpoint picker, where
 //     there is one, and has the answer pass through it later: a list of endpoints,
 //     changed fields and bodies come of that. Whatever it does, it talks to the proxy

@@ -84,11 +84,12 @@ type RolloutObserver interface {
 	FirstByte(v *Visit)
 }
 
-// A RescueObserver is an Observer that is also told when a request changes its
-// backend. The rules of an Observer's methods hold.
+// A RescueObserver is an Observer that is also told when a request goes over from a
+// candidate to stable. The rules of an Observer's methods hold.
 type RescueObserver interface {
-	// Rescued comes after Begin and Failed. v.Backend is the one that is asked from
-	// now on, drawn the one that Begin was called with.
+	// Rescued comes once at most, after Begin and Failed. v.Backend is the one that is
+	// asked from now on, drawn the one that Begin was called with: the same where the
+	// rollout is one of a model's targets.
 	Rescued(v *Visit, drawn *routing.Backend)
 }
 
@@ -118,7 +119,8 @@ type CompareObserver interface {
 	// Both were asked the same, but the copy for no more tokens than a.Shadow.MaxTokens:
 	// where an answer is that long, its length and finish reason say nothing. Start of
 	// the candidate's is when the copy was taken up. Its times are those of arrival
-	// here, for nobody takes its answer. Copies are sheddable, whatever the request is.
+	// here, for nobody takes its answer. In a full pool copies come after all clients,
+	// so there their times are longer.
 	Compared(a *routing.Assignment, stable, candidate *llm.Outcome)
 }
 

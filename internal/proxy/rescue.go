@@ -60,7 +60,7 @@ func (x *exchange) rescue(reason string) bool {
 	if part == OfRule {
 		x.visit.Backend = &x.rule.Backends[x.rule.Assignment.Stable]
 	}
-	if o, ok := x.proxy.observer.(RescueObserver); ok && part == OfRule {
+	if o, ok := x.proxy.observer.(RescueObserver); ok {
 		o.Rescued(&x.visit, drawn)
 	}
 	return true

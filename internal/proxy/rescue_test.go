@@ -351,7 +351,7 @@ func TestRescueOfATarget(t *testing.T) {
 	if p := v.Parts[OfModel]; p.Rescued != llm.ReasonUpstreamError || v.Outcome.Target != "v1" || v.Outcome.Retries != 1 {
 		t.Errorf("part is %+v, outcome %+v", p, v.Outcome)
 	}
-	if got := o.told(); got != "begin a, failed 1 upstream_error, byte of default/a, end" {
+	if got := o.told(); got != "begin a, failed 1 upstream_error, from a to a, byte of default/a, end" {
 		t.Errorf("observer was told: %s", got)
 	}
 }

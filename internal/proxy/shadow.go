@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 
 	"crossfade.dev/internal/llm"
@@ -106,13 +107,14 @@ func (s *shadow) address(call *scheduling.Call) *llm.Request {
 		call.Model = target
 	}
 	if s.versus != nil {
-		call.Priority = min(call.Priority, sheddable)
+		call.Priority = sheddable
 	}
 	return &request
 }
 
-// sheddable is the priority of what nobody waits for.
-const sheddable = -1
+// sheddable is the priority of what nobody waits for: in a full pool it comes after
+// every client, and leaves its place in the queue to any.
+const sheddable = math.MinInt32
 
 // fill gives the request its body, with the model that the pool calls it and the
 // limit that a comparison sets.

@@ -34,7 +34,7 @@ type Report struct {
 	Waits  bool
 	// Message says what ended the attempt, or ends it.
 	Message string
-	Due    Due
+	Due     Due
 	// Plan are all steps, those of before and of to come.
 	Plan []StepReport
 	// Last is what was seen of the endpoints, and Rate both arms' requests a second.

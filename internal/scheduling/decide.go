@@ -33,36 +33,48 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 	}
 	blockTokens := p.means.blockTokens()
 	d.best = p.bestCached(d, blockTokens)
-	best, free := lot{index: -1}, lot{index: -1}
+	free, full := lot{equals: p.free[:0]}, lot{equals: p.full[:0]}
 	var price price
 	for i, e := range p.order {
 		if p.dropped[i] != dropNone {
 			continue
 		}
-		p.priceAt(d, e, now, p.cached(e, d, blockTokens), &price)
-		seconds := price.terms.sum()
-		best.offer(i, seconds, price.full, p.rand)
-		if !price.full {
-			free.offer(i, seconds, false, p.rand)
+		cached := 0.0
+		if p.matched {
+			cached = p.cached(e, d, blockTokens)
+		}
+		p.priceAt(d, e, now, cached, &price)
+		if price.full {
+			full.offer(int32(i), price.terms.sum())
+		} else {
+			free.offer(int32(i), price.terms.sum())
 		}
 	}
-	return p.settle(d, best, free, blockTokens), true
+	p.free, p.full = free.equals, full.equals
+	return p.settle(d, &free, &full, blockTokens), true
 }
 
-// settle says which of the best endpoint and the best that is not full it is
-// to be. With a queue, no call goes to a full endpoint: it would wait there for
+// settle says which of the cheapest endpoints it is to be: one that is not full, or
+// one that is. With a queue, no call goes to a full endpoint: it would wait there for
 // longer than here, and here it can still be given to whoever is free first. A
 // full endpoint is waited for only when it has half of the prompt more than the
 // others.
-func (p *pool) settle(d *demand, best, free lot, blockTokens float64) verdict {
-	v := verdict{index: best.index}
-	if p.queue.enabled() && best.full {
-		warm := p.cached(p.order[best.index], d, blockTokens)
-		switch {
-		case free.index < 0, warm-p.cached(p.order[free.index], d, blockTokens) > d.prompt/2:
-			v.hold = true
-		default:
-			v.index = free.index
+func (p *pool) settle(d *demand, free, full *lot, blockTokens float64) verdict {
+	var v verdict
+	switch {
+	case len(full.equals) == 0:
+		v.index = free.draw(p.rand)
+	case len(free.equals) == 0:
+		v.index, v.hold = full.draw(p.rand), p.queue.enabled()
+	case free.seconds <= full.seconds+equal:
+		v.index = free.draw(p.rand)
+	case !p.queue.enabled():
+		v.index = full.draw(p.rand)
+	default:
+		other, best := free.draw(p.rand), full.draw(p.rand)
+		v.index = other
+		if p.cached(p.order[best], d, blockTokens)-p.cached(p.order[other], d, blockTokens) > d.prompt/2 {
+			v.index, v.hold = best, true
 		}
 	}
 	v.cached = p.cached(p.order[v.index], d, blockTokens)
@@ -72,23 +84,27 @@ func (p *pool) settle(d *demand, best, free lot, blockTokens float64) verdict {
 // lot is the cheapest so far. Equals are drawn by lot: otherwise gateways that
 // do not know of each other would all start with the same endpoint.
 type lot struct {
-	index   int
 	seconds float64
-	full    bool // that of index
-	equals  int
+	equals  []int32 // of p.order
 }
 
-func (l *lot) offer(i int, seconds float64, full bool, r *rand.Rand) {
-	const equal = 1e-9 // sums of the same terms may differ in the last bits
+// equal: sums of the same terms may differ in the last bits.
+const equal = 1e-9
+
+func (l *lot) offer(i int32, seconds float64) {
 	switch {
-	case l.index < 0 || seconds < l.seconds-equal:
-		l.index, l.seconds, l.full, l.equals = i, seconds, full, 1
+	case len(l.equals) == 0 || seconds < l.seconds-equal:
+		l.seconds, l.equals = seconds, append(l.equals[:0], i)
 	case seconds <= l.seconds+equal:
-		l.equals++
-		if r.IntN(l.equals) == 0 {
-			l.index, l.full = i, full
-		}
+		l.equals = append(l.equals, i)
 	}
+}
+
+func (l *lot) draw(r *rand.Rand) int {
+	if len(l.equals) == 1 {
+		return int(l.equals[0])
+	}
+	return int(l.equals[r.IntN(len(l.equals))])
 }
 
 // priceAt sets out to what a call costs at an endpoint now.
@@ -134,15 +150,13 @@ func (p *pool) screen(call *Call, now float64) bool {
 	dropped := p.dropped[:len(p.order)]
 	serving := p.serves(call.Model)
 	counts := [4]int{}
-	for i, e := range p.order {
-		drop := serving[i]
-		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) || call.Chosen != "" && call.Chosen != e.address {
-			drop = dropTried
-		} else if drop == dropNone && e.health.probation && e.health.ejected(now, e.own.requests) {
-			drop = dropEjected
+	if p.sound && len(call.Tried) == 0 && call.Chosen == "" {
+		for i, drop := range serving {
+			dropped[i] = drop
+			counts[drop]++
 		}
-		dropped[i] = drop
-		counts[drop]++
+	} else {
+		p.screenEach(call, now, serving, &counts)
 	}
 	if counts[dropNone] == 0 {
 		readmit := dropEjected
@@ -156,6 +170,22 @@ func (p *pool) screen(call *Call, now float64) bool {
 		}
 	}
 	return counts[dropTried] < len(p.order)
+}
+
+// screenEach looks at each endpoint, and whether all are sound.
+func (p *pool) screenEach(call *Call, now float64, serving []uint8, counts *[4]int) {
+	p.sound = true
+	for i, e := range p.order {
+		p.sound = p.sound && !e.health.probation
+		drop := serving[i]
+		if len(call.Tried) > 0 && slices.Contains(call.Tried, e.address) || call.Chosen != "" && call.Chosen != e.address {
+			drop = dropTried
+		} else if drop == dropNone && e.health.probation && e.health.ejected(now, e.own.requests) {
+			drop = dropEjected
+		}
+		p.dropped[i] = drop
+		counts[drop]++
+	}
 }
 
 // servingMost is how many models serves remembers; there are as many names as

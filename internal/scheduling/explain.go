@@ -16,8 +16,8 @@ type Explained struct {
 	Prompt int       `json:"promptTokens"` // estimated
 	Output int       `json:"outputTokens"` // expected
 	Chosen string    `json:"chosen"`       // an address; "" when the call had to wait
-	// Candidates are the cheapest endpoints, those that were set aside last; Of
-	// is how many there were.
+	// Candidates are the one chosen, then the cheapest endpoints, those that were
+	// set aside last; Of is how many there were.
 	Candidates []Explanation `json:"candidates"`
 	Of         int           `json:"of"`
 }
@@ -44,6 +44,12 @@ func (p *pool) keep(call *Call, d *demand, index int, now float64) {
 		x.Chosen = p.order[index].address
 	}
 	slices.SortStableFunc(x.Candidates, func(a, b Explanation) int {
+		switch x.Chosen {
+		case a.Address:
+			return -1
+		case b.Address:
+			return 1
+		}
 		return cmp.Or(cmp.Compare(a.Dropped, b.Dropped), cmp.Compare(a.Seconds, b.Seconds))
 	})
 	x.Candidates = slices.Clone(x.Candidates[:min(len(x.Candidates), explainCandidates)])

@@ -19,23 +19,27 @@ func (w *work) add(o *work) {
 }
 
 // load is the work of one endpoint. All instants are seconds since the pool's
-// first call.
+// first call. Every decision reads the loads of all endpoints, mostly out of a
+// far cache, so what it always reads comes first.
 type load struct {
 	own work
 	// head is the uncached tokens of the first request in pending, and since
 	// the instant from which the engine has been computing it, for nobody
 	// tells how far it is.
-	head, since float64
-	unary       backlog
-
-	foreign      work // seen by the last scrape, not ours
+	head, since  float64
+	slots        float64 // requests it runs at once; 0 unknown
+	kvTokens     float64 // that fit
+	others       bool    // some of foreign or peers is not 0
 	foreignUntil float64
-	peers        work // that other gateways told of
 	peersUntil   float64
+	unary        backlog
 
-	slots    float64 // requests it runs at once; 0 unknown
-	kvTokens float64 // that fit
+	foreign work // seen by the last scrape, not ours
+	peers   work // that other gateways told of
 }
+
+// setOthers notes whether anybody else has work here.
+func (l *load) setOthers() { l.others = l.foreign != (work{}) || l.peers != (work{}) }
 
 // backlog is the uncached prompt tokens of requests whose answer comes in one
 // piece: nobody tells when their prefill ends, so it is assumed to go at the
@@ -68,6 +72,9 @@ func (b *backlog) end() {
 func (l *load) at(now float64, e *engine, w *work) {
 	*w = l.own
 	l.progressed(now, e, w)
+	if !l.others {
+		return
+	}
 	if now <= l.foreignUntil {
 		w.add(&l.foreign)
 	}

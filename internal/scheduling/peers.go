@@ -193,5 +193,6 @@ func (p *pool) sumPeers(now float64) {
 				e.peers.add(&from.work[e.slot])
 			}
 		}
+		e.setOthers()
 	}
 }

@@ -43,9 +43,12 @@ type pool struct {
 	aligned *routing.Pool
 	order   []*endpoint
 	serving map[string][]uint8 // by model: dropped, for each of order
+	sound   bool               // none of order is on probation; false when that is not known
 
 	// Scratch of decide.
 	dropped []uint8
+	free    []int32 // the cheapest, see lot
+	full    []int32
 	lengths []int32 // by slot
 	matched bool    // some of lengths are not 0
 
@@ -98,7 +101,7 @@ func (p *pool) align(as *routing.Pool) {
 	}
 	p.aligned, p.name = as, as.Name
 	p.order = p.order[:0]
-	p.serving = nil
+	p.serving, p.sound = nil, false
 	var fresh []endpoint // side by side: a decision looks at each of them
 	for i := range as.Endpoints {
 		e := p.endpoints[as.Endpoints[i].Address]

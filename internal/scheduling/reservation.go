@@ -113,6 +113,7 @@ func (r *Reservation) End(result EndResult) {
 	case result.Failed:
 		if e.health.fail(now) {
 			p.observed.ejections++
+			p.sound = false
 		}
 	default:
 		if !r.answered {

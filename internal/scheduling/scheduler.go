@@ -187,6 +187,19 @@ func (s *Scheduler) Observe(address string, m Metrics) {
 	}
 }
 
+// Latest returns the metrics that the model server at address reported last, also
+// before any call of a pool has been there. ok is false when there are none.
+func (s *Scheduler) Latest(address string) (m Metrics, ok bool) {
+	s.servers.mu.Lock()
+	defer s.servers.mu.Unlock()
+	if known := s.servers.byAddress[address]; known != nil {
+		if last := known.last.Load(); last != nil {
+			return last.Metrics, true
+		}
+	}
+	return Metrics{}, false
+}
+
 // Retain forgets what is not in the snapshot: pools at once, endpoints when
 // their last reservation ends. Calls that still hold an older snapshot may go
 // on using it.

@@ -180,6 +180,7 @@ func (e *endpoint) refresh(s *scrape, at, until float64, m *means) {
 		f.kv = max(-p.kv, s.KVUsage*e.kvTokens-e.own.kv-p.kv)
 	}
 	e.foreign, e.foreignUntil = f, until
+	e.setOthers()
 	e.slots = float64(s.slots)
 	e.adapters.refresh(&s.Metrics, at)
 }

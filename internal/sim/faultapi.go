@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 )
@@ -39,6 +40,18 @@ func (s *Server) editFaults(w http.ResponseWriter, r *http.Request, from func() 
 	}
 	s.log.Info("faults changed", "server", s.name, "faults", s.Faults())
 	writeJSON(w, http.StatusOK, s.Faults())
+}
+
+// ParseFaults reads the JSON form of faults, as a pod's annotation has it. What is
+// absent gets its default. The error tells a field that is unknown, of another
+// type, or out of range.
+func ParseFaults(text string) (Faults, error) {
+	var f Faults
+	if err := decodeFaults([]byte(text), &f); err != nil {
+		return Faults{}, fmt.Errorf("read faults: %w", err)
+	}
+	f = f.withDefaults()
+	return f, f.check()
 }
 
 // decodeFaults refuses fields it does not know: a typo would otherwise pass for

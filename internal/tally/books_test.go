@@ -86,6 +86,37 @@ func TestRescued(t *testing.T) {
 	}
 }
 
+// TestRescuedIsInFlightOnStable shows where a request is in flight that the candidate
+// was relieved of: an abort must not wait for it.
+func TestRescuedIsInFlightOnStable(t *testing.T) {
+	for name, c := range map[string]struct {
+		failed, rescued string
+		candidate       bool
+		want            [2]int64 // candidate, stable
+	}{
+		"failed":             {llm.ReasonUpstreamReset, llm.ReasonUpstreamReset, true, [2]int64{0, 1}},
+		"cancelled":          {"", llm.ReasonRolloutCancelled, true, [2]int64{0, 1}},
+		"another's failure":  {"", llm.ReasonUpstreamReset, true, [2]int64{1, 0}},
+		"it was with stable": {"", llm.ReasonUpstreamReset, false, [2]int64{0, 1}},
+	} {
+		b, a := New(Options{}, noon), watched()
+		b.Adopt(snapshotOf(a), noon)
+		p := part(a, c.candidate, "")
+		b.Arrive(p, noon)
+		p.Failed, p.Rescued = c.failed, c.rescued
+		b.Rescued(p, noon)
+		r := rolloutOf(b.Counts(noon))
+		if got := [2]int64{r.Candidate.InFlight, r.Stable.InFlight}; got != c.want {
+			t.Errorf("%s: %v in flight, want %v", name, got, c.want)
+		}
+		b.Close(p, outcome(at(1)))
+		r = rolloutOf(b.Counts(at(1)))
+		if r.Candidate.InFlight != 0 || r.Stable.InFlight != 0 {
+			t.Errorf("%s: %d and %d in flight after the end", name, r.Candidate.InFlight, r.Stable.InFlight)
+		}
+	}
+}
+
 // TestBreakerBars shows that failures in a row stop the candidate at once, in what is
 // served and what comes next, until the attempt is over.
 func TestBreakerBars(t *testing.T) {

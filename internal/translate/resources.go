@@ -20,6 +20,11 @@ import (
 // It takes precedence over status.podIP.
 const AddressAnnotation = "crossfade.dev/address"
 
+// FaultsAnnotation on a Pod, or on such a template, says how the simulated model
+// server in its stead misbehaves: the JSON of sim.Faults. It is no part of what
+// the pod runs, and pods that are not simulated do not heed it.
+const FaultsAnnotation = "crossfade.dev/sim-faults"
+
 // Resources is one immutable bundle of input objects: all that Build looks at.
 // Objects are defaulted and have passed their schema; they are shared and must
 // not be changed. Lists are in any order.

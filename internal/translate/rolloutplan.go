@@ -70,13 +70,21 @@ func span(d *metav1.Duration) time.Duration {
 func targetName(namespace string, t cfv1a1.RolloutTarget) string {
 	switch {
 	case t.HTTPRoute != nil:
-		return fmt.Sprintf("HTTPRoute %s/%s[%s]", namespace, t.HTTPRoute.Name, t.HTTPRoute.RuleName)
+		return within(fmt.Sprintf("HTTPRoute %s/%s", namespace, t.HTTPRoute.Name), t.HTTPRoute.RuleName)
 	case t.ModelRewrite != nil:
-		return fmt.Sprintf("InferenceModelRewrite %s/%s[%s]", namespace, t.ModelRewrite.Name, t.ModelRewrite.Match)
+		return within(fmt.Sprintf("InferenceModelRewrite %s/%s", namespace, t.ModelRewrite.Name), t.ModelRewrite.Match)
 	case t.InferenceModel != nil:
 		return fmt.Sprintf("InferenceModel %s/%s", namespace, t.InferenceModel.Name)
 	}
 	return ""
+}
+
+// within names a part of an object, "" the whole.
+func within(object, part string) string {
+	if part == "" {
+		return object
+	}
+	return object + "[" + part + "]"
 }
 
 func sideName(namespace string, s cfv1a1.RolloutSide) string {

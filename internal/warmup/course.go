@@ -15,7 +15,7 @@ const (
 // course is one endpoint's way through the requests.
 type course struct {
 	good     int
-	next     int                   // request to be sent
+	next     int                   // request to be sent, from the first again after the last
 	last     map[int]time.Duration // what each took when it was last sent
 	compared int                   // comparisons in a row without a gain
 	// completions says that the endpoint knows no chat; tooLong, if not 0, is the
@@ -31,17 +31,16 @@ func newCourse() *course {
 	return &course{last: map[int]time.Duration{}, serial: rand.IntN(1 << 30)}
 }
 
-// answered notes a good answer to the request that was next, of count.
-func (c *course) answered(took time.Duration, count int) {
+// answered notes a good answer to a request.
+func (c *course) answered(request int, took time.Duration) {
 	c.good++
-	if before, ok := c.last[c.next]; ok {
+	if before, ok := c.last[request]; ok {
 		c.compared++
 		if float64(took) < faster*float64(before) {
 			c.compared = 0
 		}
 	}
-	c.last[c.next] = took
-	c.next = (c.next + 1) % count
+	c.last[request] = took
 }
 
 // steady reports that the latency falls no more, or that enough were answered after

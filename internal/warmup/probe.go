@@ -33,21 +33,21 @@ func (r *Runner) once(ctx context.Context, o *order, address string, c *course) 
 	if len(o.probes) == 0 {
 		return r.builtIn(ctx, o, address, c)
 	}
-	c.next %= len(o.probes)
-	p := o.probes[c.next]
+	number := c.next % len(o.probes)
+	p := o.probes[number]
+	c.next = number + 1 // one bad request must not keep the others from being sent
 	body, err := withModel([]byte(p.Body), o)
 	if err != nil {
-		return fmt.Errorf("request %d of the warm-up: %w", c.next+1, err)
+		return fmt.Errorf("request %d of the warm-up: %w", number+1, err)
 	}
 	took, status, err := r.send(ctx, o, address, cmp.Or(p.Path, chatPath), body)
 	if err != nil {
 		return err
 	}
 	if status >= 300 {
-		defer func() { c.next++ }() // one bad request must not keep the others from being sent
-		return fmt.Errorf("request %d of the warm-up was answered with status %d", c.next+1, status)
+		return fmt.Errorf("request %d of the warm-up was answered with status %d", number+1, status)
 	}
-	c.answered(took, len(o.probes))
+	c.answered(number, took)
 	return nil
 }
 
@@ -82,7 +82,8 @@ func (r *Runner) builtIn(ctx context.Context, o *order, address string, c *cours
 	case status >= 300:
 		return fmt.Errorf("a built-in request for model %q was answered with status %d", model, status)
 	}
-	c.answered(took, count)
+	c.answered(c.next, took)
+	c.next++
 	return nil
 }
 

@@ -154,7 +154,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		for t, w := range running {
-			if o, ok := r.wanted[t]; !ok || o.lacking || o.requests > w.requests {
+			if o, ok := r.wanted[t]; !ok || o.lacking || o.requests > w.requests || r.done[t] != w.progress {
 				w.stop()
 				delete(running, t)
 			}
@@ -162,8 +162,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		for t, o := range r.wanted {
 			if _, ok := running[t]; !ok && !o.lacking {
 				own, stop := context.WithCancel(ctx)
-				running[t] = work{stop, o.requests}
-				group.Go(func() { r.warm(own, t) })
+				p := r.done[t]
+				running[t] = work{stop, o.requests, p}
+				group.Go(func() { r.warm(own, t, p) })
 			}
 		}
 		r.mu.Unlock()
@@ -178,7 +179,8 @@ func (r *Runner) Run(ctx context.Context) error {
 // work is one target's goroutine, which may be done.
 type work struct {
 	stop     context.CancelFunc
-	requests int // that it was started for
+	requests int       // that it was started for
+	progress *progress // that it moves; another one when the wish went away and came back
 }
 
 // order returns what is wanted of a target now.
@@ -190,7 +192,7 @@ func (r *Runner) order(t target) (order, bool) {
 }
 
 // warm sends requests to one endpoint until it is warm.
-func (r *Runner) warm(ctx context.Context, t target) {
+func (r *Runner) warm(ctx context.Context, t target, p *progress) {
 	log := r.opts.Logger.With("rollout", t.rollout, "attempt", t.attempt, "endpoint", t.address)
 	c := newCourse()
 	for failures := 0; ctx.Err() == nil; {
@@ -200,10 +202,12 @@ func (r *Runner) warm(ctx context.Context, t target) {
 		}
 		if !o.pool.Inference && len(o.probes) == 0 {
 			log.Info("nothing to warm up: its pool is no InferencePool, and the rollout names no requests for it")
-			r.record(t, progress{o.requests, true})
+			r.record(p, progress{o.requests, true})
 			return
 		}
-		if steady := c.steady(o.requests); r.record(t, progress{c.good, steady}) && steady && c.good >= o.requests {
+		steady := c.steady(o.requests)
+		r.record(p, progress{c.good, steady})
+		if steady && c.good >= o.requests {
 			log.Info("endpoint is warm", "requests", c.good)
 			return
 		}
@@ -224,13 +228,9 @@ func (r *Runner) warm(ctx context.Context, t target) {
 // pause is how long to wait after so many failures.
 func pause(failures int) time.Duration { return min(firstPause<<min(failures-1, 10), lastPause) }
 
-// record notes how far a target is; false: nobody wants to know any more.
-func (r *Runner) record(t target, p progress) bool {
+// record notes how far a target is.
+func (r *Runner) record(p *progress, now progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.done[t] == nil {
-		return false
-	}
-	*r.done[t] = p
-	return true
+	*p = now
 }

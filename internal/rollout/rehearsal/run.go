@@ -51,7 +51,12 @@ func (r *Run) Tick() []rollout.Action {
 // Ask carries out an operator's request for the running attempt.
 func (r *Run) Ask(request rollout.Request) []rollout.Action {
 	request.Attempt = r.State.Number
-	next, actions := rollout.Step(r.Plan, r.State, rollout.Event{At: r.start.Add(r.Took), Request: &request})
+	return r.Take(&request)
+}
+
+// Take carries out a request as it is.
+func (r *Run) Take(request *rollout.Request) []rollout.Action {
+	next, actions := rollout.Step(r.Plan, r.State, rollout.Event{At: r.start.Add(r.Took), Request: request})
 	r.State = next
 	return actions
 }

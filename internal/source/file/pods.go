@@ -124,10 +124,11 @@ const (
 )
 
 func newPodNamer(w workload) *podNamer {
-	// The addresses are not part of what the pods run: changing the list must not
-	// rename them all.
+	// Addresses and faults are not part of what the pods run: changing them must
+	// not rename them all.
 	t := w.template.DeepCopy()
 	t.Annotations = withAnnotation(t.Annotations, translate.AddressAnnotation, "")
+	t.Annotations = withAnnotation(t.Annotations, translate.FaultsAnnotation, "")
 	text, err := json.Marshal(t)
 	if err != nil {
 		panic(err) // the template came from JSON
