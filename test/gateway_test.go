@@ -31,7 +31,7 @@ type gateway struct {
 
 // start runs the gateway from a copy of the manifests in from, on free ports, and
 // stops it when the test ends. Every goroutine has to be gone by then (TestMain).
-func start(t *testing.T, from string) *gateway {
+func start(t testing.TB, from string, change ...func(*app.Config)) *gateway {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(from, "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -54,6 +54,9 @@ func startFiles(t *testing.T, files map[string]string) *gateway {
 	cfg := app.Defaults()
 	cfg.Paths, cfg.Admin, cfg.SimSpeed, cfg.Drain, cfg.HoldOff = []string{g.dir}, g.admin, 100, 10*time.Second, time.Millisecond
 	cfg.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))
+	for _, c := range change {
+		c(&cfg)
+	}
 	up, err := app.NewUp(cfg)
 	if err != nil {
 		t.Fatal(err)

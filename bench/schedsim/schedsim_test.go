@@ -305,3 +305,20 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Errorf("%v: got %+v, want %+v", err, got, want)
 	}
 }
+
+// An adapter is on few endpoints: of 60 with Zipf's popularity on 32 slots, a cache of
+// one copy each that forgets the least recently used would load one for every 4.8
+// requests. Copies of popular ones, which spread their load, cost a little more.
+func TestAdapterLoads(t *testing.T) {
+	for _, w := range workloads() {
+		if w.name != "lora" {
+			continue
+		}
+		g := generate(w, w.loads[1], 60, 1)
+		policies := policies(scheduling.Options{})
+		r := simulate(w, w.loads[1], 60, 1, policies[len(policies)-1])
+		if share := r.Loads / float64(len(g)); share > 0.3 {
+			t.Errorf("%.2f loads for each of %d requests", share, len(g))
+		}
+	}
+}
