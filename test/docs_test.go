@@ -37,6 +37,9 @@ func TestDocs(t *testing.T) {
 			if strings.Contains(text, "<!-- commands: cluster -->") {
 				t.Skip("its commands are run by `make e2e`")
 			}
+			if strings.Contains(text, "<!-- commands: long -->") {
+				t.Parallel() // it waits, and computes little
+			}
 			newPageRun(t, binary).run(t, text)
 		})
 	}
@@ -71,7 +74,7 @@ func newPageRun(t *testing.T, binary string) *pageRun {
 	}
 	p.admin = p.ports["19000"]
 	// The wrapper gives up and status the admin port of this sandbox.
-	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$1\" in\nup|status) c=\"$1\"; shift; exec %s \"$c\" --admin 127.0.0.1:%s \"$@\";;\nesac\nexec %s \"$@\"\n", binary, p.admin, binary)
+	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$1\" in\nup|status|explain|rollout) c=\"$1\"; shift; exec %s \"$c\" --admin 127.0.0.1:%s \"$@\";;\nesac\nexec %s \"$@\"\n", binary, p.admin, binary)
 	if err := os.WriteFile(filepath.Join(p.bin, "crossfade"), []byte(wrapper), 0o700); err != nil { // #nosec: it is run
 		t.Fatal(err)
 	}
@@ -103,7 +106,7 @@ func (p *pageRun) run(t *testing.T, text string) {
 			p.start(t, background, c)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := p.command(ctx, c.Line)
 		out, err := cmd.CombinedOutput()
@@ -131,6 +134,7 @@ func (p *pageRun) command(ctx context.Context, line string) *exec.Cmd {
 // gateway is ready and has printed what c says.
 func (p *pageRun) start(t *testing.T, line string, c page.Command) {
 	t.Helper()
+	p.stopBackground() // a page has one gateway at a time
 	out := &lockedBuffer{}
 	cmd := p.command(context.Background(), "exec "+line)
 	cmd.Stdout, cmd.Stderr = out, testWriter{t}
@@ -177,11 +181,16 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func (p *pageRun) stop() {
+func (p *pageRun) stopBackground() {
 	for _, cmd := range p.background {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait() // its output was looked at where it mattered
 	}
+	p.background = nil
+}
+
+func (p *pageRun) stop() {
+	p.stopBackground()
 	for _, group := range p.groups {
 		_ = syscall.Kill(-group, syscall.SIGTERM) // most have ended by themselves
 	}

@@ -41,11 +41,11 @@ func start(t testing.TB, from string, change ...func(*app.Config)) *gateway {
 	for _, f := range files {
 		texts[filepath.Base(f)] = read(t, f)
 	}
-	return startFiles(t, texts)
+	return startFiles(t, texts, change...)
 }
 
 // startFiles does the same with manifests by name.
-func startFiles(t *testing.T, files map[string]string) *gateway {
+func startFiles(t testing.TB, files map[string]string, change ...func(*app.Config)) *gateway {
 	t.Helper()
 	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
 	for name, text := range files {

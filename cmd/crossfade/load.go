@@ -79,7 +79,7 @@ URL is where /v1/chat/completions is; a path of its own is used as it is. At mos
 	f.Float64Var(&c.rate, "rps", 20, "requests a second on average")
 	f.DurationVar(&c.length, "for", time.Minute, "how long to send")
 	f.StringVar(&c.model, "model", "", "model that requests name")
-	f.IntVar(&c.sessions, "sessions", 50, "number of sessions")
+	f.IntVar(&c.sessions, "sessions", 500, "number of sessions")
 	f.StringVar(&c.words, "prompt-words", "50..400", "`words` of a prompt: a number, or least..most")
 	f.IntVar(&c.tokens, "max-tokens", 60, "longest answer, in tokens")
 	f.Float64Var(&c.stream, "stream", 0.5, "part of requests that stream, 0 to 1")

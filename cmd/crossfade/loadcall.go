@@ -133,7 +133,7 @@ func loadProblem(ctx context.Context, err error, otherwise string) string {
 	var timeout net.Error
 	switch {
 	case ctx.Err() != nil:
-		return "stopped"
+		return stopped
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	}

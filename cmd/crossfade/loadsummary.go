@@ -107,10 +107,15 @@ func (s *loadSummary) tell(ctx context.Context, out io.Writer, length time.Durat
 	}
 }
 
+// stopped is the problem of a request that the load's own end cut.
+const stopped = "stopped"
+
 // failed is how many went wrong. The lock is held.
 func (s *loadSummary) failed() (n int) {
-	for _, k := range s.problems {
-		n += k
+	for what, k := range s.problems {
+		if what != stopped {
+			n += k
+		}
 	}
 	return n
 }

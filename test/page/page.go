@@ -62,7 +62,7 @@ func Commands(page string) []Command {
 var adminFlag = regexp.MustCompile(` --admin 127\.0\.0\.1:\d+`)
 
 // varying is what no two runs have in common.
-var varying = regexp.MustCompile(`127\.0\.0\.1:\d{5}|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+var varying = regexp.MustCompile(`127\.0\.0\.1:\d{5}|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?`)
 
 // Differs says how got differs from what the page shows for c, "" if it does not.
 // moved is what the page's text is on this machine, such as with other ports.
