@@ -94,18 +94,20 @@ func epochNow(ctx context.Context, lock resourcelock.Interface, pause time.Durat
 const retryPeriod = 2 * time.Second
 
 // newElector returns an elector that hands over a context when we lead, which ends
-// when we do not any longer, and its lock.
+// when we do not any longer, and its lock, for others to read.
 func newElector(cfg *rest.Config, o LeaseOptions, leads chan<- context.Context) (*leaderelection.LeaderElector, resourcelock.Interface, error) {
 	client, err := coordination.NewForConfig(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	lock := &resourcelock.LeaseLock{
-		LeaseMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Client: client,
-		LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
+	newLock := func() resourcelock.Interface { // one is not safe for concurrent use
+		return &resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}, Client: client,
+			LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
+		}
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock:            lock,
+		Lock:            newLock(),
 		LeaseDuration:   cmp.Or(o.Duration, 15*time.Second),
 		RenewDeadline:   cmp.Or(o.Renew, 10*time.Second),
 		RetryPeriod:     cmp.Or(o.Retry, retryPeriod),
@@ -116,5 +118,5 @@ func newElector(cfg *rest.Config, o LeaseOptions, leads chan<- context.Context) 
 			OnStoppedLeading: func() {},
 		},
 	})
-	return elector, lock, err
+	return elector, newLock(), err
 }
