@@ -264,6 +264,10 @@ type InferenceRolloutStatus struct {
 	Message string `json:"message,omitempty"` // ends with what comes next
 	Step    string `json:"step,omitempty"`    // "3/9 hold 5m"
 	Attempt int64  `json:"attempt,omitempty"`
+	// Share is the candidate's share, and Observed what it got, as people read it:
+	// "12.5%".
+	Share    string `json:"share,omitempty"`
+	Observed string `json:"observed,omitempty"`
 	// Shares is what gateways serve: the one part of the status that they act on.
 	Shares     *RolloutShares     `json:"shares,omitempty"`
 	Verdicts   []RolloutVerdict   `json:"verdicts,omitempty"`

@@ -21,7 +21,9 @@ func StatusOf(o *cfv1a1.InferenceRollout, plan *rollout.Plan, s *rollout.State) 
 		return cfv1a1.InferenceRolloutStatus{}, fmt.Errorf("write the state of %s: %w", plan.Name, err)
 	}
 	r := rollout.Explain(plan, s)
+	share, observed := sharesText(s)
 	return cfv1a1.InferenceRolloutStatus{
+		Share: share, Observed: observed,
 		Phase:      string(r.Phase),
 		Message:    message(&r, s),
 		Step:       stepText(&r),
@@ -32,6 +34,18 @@ func StatusOf(o *cfv1a1.InferenceRollout, plan *rollout.Plan, s *rollout.State) 
 		Request:    o.Status.Request,
 		Machine:    string(machine),
 	}, nil
+}
+
+// sharesText is the share, set and observed, as people read it; "" for what is not
+// known.
+func sharesText(s *rollout.State) (set, observed string) {
+	if s.Number == 0 {
+		return "", ""
+	}
+	if part, ok := s.Share.Observed(); ok {
+		observed = fmt.Sprintf("%.1f%%", 100*part)
+	}
+	return s.Share.Set.String(), observed
 }
 
 // stepText is the step as "3/9 hold 5m".

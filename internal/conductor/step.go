@@ -142,7 +142,7 @@ func Alike(a, b *cfv1a1.InferenceRolloutStatus) bool { return text(essence(a)) =
 
 func essence(s *cfv1a1.InferenceRolloutStatus) any {
 	e := *s
-	e.Machine, e.Message, e.Verdicts, e.Request = "", "", nil, nil
+	e.Machine, e.Message, e.Observed, e.Verdicts, e.Request = "", "", "", nil, nil
 	if s.Shares != nil {
 		shares := *s.Shares
 		shares.Observed = nil
