@@ -85,8 +85,8 @@ const stalled = 5
 type price struct {
 	terms terms
 	// full: the call would have to wait inside the engine for others to end,
-	// or for more than a few steps.
-	full bool
+	// or for more than a few steps. noSlot: it is for want of an adapter slot alone.
+	full, noSlot bool
 }
 
 // price sets out to what a call costs at an endpoint that has the work w, of
@@ -105,7 +105,8 @@ func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
 	}
 	out.terms[termQueue] = (e.prefill+e.attention*typicalContext)*w.pending + steps*step
 	out.terms[termPrefix] = uncached * (e.prefill + e.attention*(cached+uncached/2))
-	out.terms[termKV], out.terms[termSlot], out.full = 0, 0, false
+	out.terms[termKV], out.terms[termSlot] = 0, 0
+	out.full, out.noSlot = false, false
 	over, surplus := w.kv+uncached-kvReserve*l.kvTokens, w.requests+1-l.slots
 	if w.requests > 0 && (over > 0 || w.pending > 2*stepTokens || l.slots > 0 && surplus > 0) {
 		out.full = true

@@ -22,8 +22,17 @@ type verdict struct {
 	index  int // of p.order
 	cached float64
 	// hold: the call should wait here rather than inside an engine.
-	hold bool
+	hold hold
 }
+
+// hold is what a call waits for.
+type hold uint8
+
+const (
+	holdNone hold = iota
+	holdRoom      // of any endpoint
+	holdSlot      // for its adapter; calls for others may have room
+)
 
 // decide compares the endpoints that the call may go to; false when there are
 // none. p.lengths are those of the call's prompt.
@@ -35,6 +44,7 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 	d.best = p.bestCached(d, blockTokens)
 	free, full := lot{equals: p.free[:0]}, lot{equals: p.full[:0]}
 	var price price
+	wants := holdSlot
 	for i, e := range p.order {
 		if p.dropped[i] != dropNone {
 			continue
@@ -45,27 +55,33 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 		}
 		p.priceAt(d, e, now, cached, &price)
 		if price.full {
+			if !price.noSlot {
+				wants = holdRoom
+			}
 			full.offer(int32(i), price.terms.sum())
 		} else {
 			free.offer(int32(i), price.terms.sum())
 		}
 	}
 	p.free, p.full = free.equals, full.equals
-	return p.settle(d, &free, &full, blockTokens), true
+	return p.settle(d, &free, &full, blockTokens, wants), true
 }
 
 // settle says which of the cheapest endpoints it is to be: one that is not full, or
 // one that is. With a queue, no call goes to a full endpoint: it would wait there for
 // longer than here, and here it can still be given to whoever is free first. A
 // full endpoint is waited for only when it has half of the prompt more than the
-// others.
-func (p *pool) settle(d *demand, free, full *lot, blockTokens float64) verdict {
+// others. wants is what those that are full lack.
+func (p *pool) settle(d *demand, free, full *lot, blockTokens float64, wants hold) verdict {
 	var v verdict
 	switch {
 	case len(full.equals) == 0:
 		v.index = free.draw(p.rand)
 	case len(free.equals) == 0:
-		v.index, v.hold = full.draw(p.rand), p.queue.enabled()
+		v.index = full.draw(p.rand)
+		if p.queue.enabled() {
+			v.hold = wants
+		}
 	case free.seconds <= full.seconds+equal:
 		v.index = free.draw(p.rand)
 	case !p.queue.enabled():
@@ -74,7 +90,7 @@ func (p *pool) settle(d *demand, free, full *lot, blockTokens float64) verdict {
 		other, best := free.draw(p.rand), full.draw(p.rand)
 		v.index = other
 		if p.cached(p.order[best], d, blockTokens)-p.cached(p.order[other], d, blockTokens) > d.prompt/2 {
-			v.index, v.hold = best, true
+			v.index, v.hold = best, wants
 		}
 	}
 	v.cached = p.cached(p.order[v.index], d, blockTokens)
@@ -117,7 +133,9 @@ func (p *pool) priceAt(d *demand, e *endpoint, now, cached float64, out *price) 
 	}
 	p.price(d, &e.load, &w, cached, out)
 	if d.adapter != noAdapter {
-		out.terms[termLoRA] = p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
+		seconds, waits := p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
+		out.terms[termLoRA] = seconds
+		out.full, out.noSlot = out.full || waits, waits && !out.full
 	}
 }
 
@@ -225,18 +243,18 @@ func (p *pool) demand(call *Call) demand {
 	return d
 }
 
-// place decides on a call and books it, unless it should wait: then the
-// decision has no reservation.
-func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (Decision, error) {
+// place decides on a call and books it, unless it should wait: then it says for
+// what.
+func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (Decision, hold, error) {
 	p.match(prefix)
 	d := p.demand(call)
 	v, ok := p.decide(call, &d, now)
 	if !ok {
-		return Decision{}, ErrExhausted
+		return Decision{}, holdNone, ErrExhausted
 	}
-	if v.hold && mayHold {
+	if v.hold != holdNone && mayHold {
 		p.keep(call, &d, -1, now)
-		return Decision{}, nil
+		return Decision{}, v.hold, nil
 	}
 	p.keep(call, &d, v.index, now)
 	e := p.order[v.index]
@@ -245,7 +263,7 @@ func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (De
 		decision.Candidates = p.explain(&d, now)
 	}
 	decision.Reservation = p.reserve(call, e, &d, v.cached, prefix, now)
-	return decision, nil
+	return decision, holdNone, nil
 }
 
 // pick decides and books. prefix holds the hashes of the prompt's blocks. A
@@ -260,8 +278,8 @@ func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(D
 	// nobody can tell.
 	mayHold := p.queue.enabled() && as.Inference && len(call.Tried) == 0 && call.Chosen == ""
 	if !mayHold || !p.queue.before(call.Priority) {
-		decision, err := p.place(call, prefix, now, mayHold)
-		if err != nil || decision.Reservation != nil {
+		decision, waits, err := p.place(call, prefix, now, mayHold)
+		if err != nil || waits == holdNone {
 			return decision, nil, err
 		}
 	}

@@ -173,13 +173,14 @@ func (s *adapters) residency(id int32, fresh bool) (r residency, active int) {
 }
 
 // loraSeconds is the time until an adapter is loaded at an endpoint with the
-// work w, and what its load costs those who run there meanwhile.
-func (p *pool) loraSeconds(d *demand, s *adapters, w *work, fresh bool) float64 {
+// work w, and what its load costs those who run there meanwhile. waits says that
+// the call would have to wait inside the engine until another adapter is done.
+func (p *pool) loraSeconds(d *demand, s *adapters, w *work, fresh bool) (seconds float64, waits bool) {
 	r, active := s.residency(d.adapter, fresh)
 	if r == resident {
-		return 0
+		return 0, false
 	}
-	seconds := adapterLoadSeconds * (1 + p.weights.harm*w.requests)
+	seconds = adapterLoadSeconds * (1 + p.weights.harm*w.requests)
 	if r == noSlot {
 		// All requests of some adapter must end: the running ones spread over
 		// the adapters, so those of one end within one request's time shared by
@@ -188,5 +189,5 @@ func (p *pool) loraSeconds(d *demand, s *adapters, w *work, fresh bool) float64 
 		turnover := d.output * p.engine.stepSeconds(decodes, w.context) / float64(active)
 		seconds += turnover * float64(active-s.slots+1)
 	}
-	return seconds
+	return seconds, r == noSlot
 }

@@ -184,9 +184,15 @@ func (p *pool) grant(w *waiter, d Decision, err error) {
 	p.granted = append(p.granted, grant{w, d, err})
 }
 
-// drainTries is how many waiting calls of one priority are tried in a row
-// before the others are taken to be as unlucky.
-const drainTries = 4
+const (
+	// drainTries is how many waiting calls of one priority are tried in a row
+	// before the others are taken to be as unlucky.
+	drainTries = 4
+	// Calls that wait for a slot for their adapter say nothing of others. As many
+	// are passed over as take slotLooks looks at endpoints, but slotTries at most.
+	slotTries = 64
+	slotLooks = 4096
+)
 
 // drain gives free places to those who wait.
 func (p *pool) drain(now float64) {
@@ -206,10 +212,16 @@ func (p *pool) drain(now float64) {
 // drainOne places one waiting call and reports whether it could.
 func (p *pool) drainOne(now float64) bool {
 	for _, b := range p.queue.bands {
-		for i := 0; i < len(b.waiters) && i < drainTries; i++ {
+		tries, slots := drainTries, min(slotTries, slotLooks/max(1, len(p.order)))
+		for i := 0; i < len(b.waiters) && tries > 0; i++ {
 			w := b.waiters[i]
-			decision, err := p.place(w.call, w.prefix, now, true)
-			if err == nil && decision.Reservation == nil {
+			decision, waits, err := p.place(w.call, w.prefix, now, true)
+			switch {
+			case waits == holdSlot && slots > 0:
+				slots--
+				continue
+			case waits != holdNone:
+				tries--
 				continue
 			}
 			p.queue.remove(w, err == nil)
