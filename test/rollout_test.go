@@ -310,6 +310,21 @@ func TestRolloutQuality(t *testing.T) {
 	}
 }
 
+// A candidate that finds fault with what stable takes, as one without the model or
+// without tools does, is stopped, though such an answer is no error of an engine.
+func TestRolloutRejections(t *testing.T) {
+	t.Parallel()
+	g := startFiles(t, manifests(t, "    - {name: empty-answer, minSamples: 20}\n", "    - {name: rejected, minSamples: 20}\n"))
+	l := g.send(t, 4, "")
+	g.untilShare(t, 5000)
+	g.faults(t, "default/qwen-v2", `{"failRate": 1, "failStatus": 404}`)
+	s := g.untilPhase(t, rollout.Aborted)
+	l.end()
+	if last := s.History[len(s.History)-1]; !strings.HasPrefix(last.Message, rollout.Rejected) {
+		t.Errorf("aborted for %s, want %s", last.Message, rollout.Rejected)
+	}
+}
+
 // An operator aborts at half of the traffic with many streams running: all end well,
 // nothing new arrives, and the same candidate can be tried again (scenario 9).
 func TestRolloutAbortByHand(t *testing.T) {

@@ -40,7 +40,7 @@ func TestKillIsForWhoeverIsOnTheMachine(t *testing.T) {
 				return nil
 			}}, prometheus.NewRegistry())
 			r := httptest.NewRequest(http.MethodPost, c.path, strings.NewReader("{}"))
-			r.RemoteAddr = c.from
+			r.RemoteAddr, r.Host = c.from, "localhost:9100"
 			if c.kind != "" {
 				r.Header.Set("Content-Type", c.kind)
 			}

@@ -120,3 +120,43 @@ func TestNoRolloutPages(t *testing.T) {
 		t.Errorf("%d", resp.StatusCode)
 	}
 }
+
+// TestNamesOfOthers shows that a page in a browser of this machine cannot get in by
+// having its own name mean 127.0.0.1.
+func TestNamesOfOthers(t *testing.T) {
+	asked := 0
+	h := Handler(Sources{
+		Rollouts: func() []*cfv1a1.InferenceRollout { return nil },
+		Ask: func(context.Context, string, string, cfv1a1.RolloutRequest) (*cfv1a1.InferenceRollout, bool, error) {
+			asked++
+			return &cfv1a1.InferenceRollout{}, true, nil
+		},
+	}, prometheus.NewRegistry())
+	for _, c := range []struct {
+		from, host string
+		want       int
+	}{
+		{"127.0.0.1:4000", "127.0.0.1:9100", 200}, {"127.0.0.1:4000", "LOCALHOST:9100", 200}, {"127.0.0.1:4000", "localhost.", 200},
+		{"[::1]:4000", "[::1]:9100", 200}, {"[::1]:4000", "[::1]", 200}, {"127.0.0.1:4000", "", 200}, {"127.0.0.1:4000", "gw.localhost:9100", 200},
+		{"127.0.0.1:4000", "evil.example:9100", 421}, {"[::1]:4000", "localhost.evil.example", 421}, {"127.0.0.1:4000", "127.0.0.1.evil.example:9100", 421},
+		{"127.0.0.1:4000", "evillocalhost", 421},
+		{"10.0.0.7:4000", "gateway.llm.svc:9100", 200}, // such as Prometheus
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			target := "/rollouts"
+			if method == http.MethodPost {
+				target = "/rollouts/llm/chat/request"
+			}
+			r := httptest.NewRequest(method, target, strings.NewReader(`{"verb":"abort"}`))
+			r.RemoteAddr, r.Host = c.from, c.host
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Origin", "http://"+c.host)
+			before := asked
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != c.want || (asked > before) != (method == http.MethodPost && c.want == 200) {
+				t.Errorf("%s from %s for %q: status %d, want %d: %s", method, c.from, c.host, w.Code, c.want, w.Body)
+			}
+		}
+	}
+}

@@ -3,7 +3,10 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +38,35 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 		mux.Handle("POST /gossip", s.Gossip)
 	}
 	mux.HandleFunc("GET /{$}", index)
-	return mux
+	return notRebound(mux)
+}
+
+// notRebound refuses what comes over the loopback interface for the name of another
+// host. A page whose name its owner has pointed to 127.0.0.1 is of the same origin as
+// these pages for a browser, so nothing else would keep it from reading them and from
+// moving traffic.
+func notRebound(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fromHere(r) && !namesHere(r.Host) {
+			http.Error(w, "from this machine, ask for localhost or an IP address", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// namesHere reports whether a Host field can only mean this machine, or says nothing:
+// an IP address or a name of the loopback interface (RFC 6761 §6.3).
+func namesHere(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
 }
 
 // Server returns an http.Server for h with the limits a side door needs.

@@ -70,7 +70,7 @@ func (r *rollouts) submit(at types.NamespacedName, request cfv1a1.RolloutRequest
 		request.Attempt = status.Attempt
 	}
 	status.Request = &request
-	return r.put(at, status)
+	return r.put(at, status, request.Verb == string(rollout.VerbAbort))
 }
 
 // look returns a rollout, its state, and a channel that is closed when either has

@@ -22,7 +22,7 @@ func (o observer) Begin(v *proxy.Visit) {
 	o.metrics.InFlight(poolOf(v), 1)
 	for i := range v.Parts {
 		if p := &v.Parts[i]; p.Assignment != nil {
-			o.books.Arrive(tally.Part(*p), time.Now())
+			p.Ticket = o.books.Arrive(tally.Part(*p), &v.Outcome, time.Now())
 			o.metrics.Rollout(p.Assignment.Rollout, p.Candidate)
 		}
 	}

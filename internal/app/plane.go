@@ -46,10 +46,11 @@ type plane struct {
 	rollouts *rollouts      // nil where the API server has them
 	gossip   *gossip.Gossip // nil: nobody is told anything
 
-	snapshot *routing.Snapshot // the one served
-	view     atomic.Pointer[admin.View]
-	draining atomic.Bool
-	awaits   atomic.Pointer[string] // what must be known before it is ready, if anything
+	snapshot  *routing.Snapshot // the one served
+	rebinding *time.Timer       // asks for another build, when a port is taken
+	view      atomic.Pointer[admin.View]
+	draining  atomic.Bool
+	awaits    atomic.Pointer[string] // what must be known before it is ready, if anything
 }
 
 // rebind is how long after a port could not be opened it is tried again.
@@ -154,7 +155,7 @@ func (p *plane) serve(ctx context.Context, s *routing.Snapshot) []proxy.PortErro
 	p.snapshot = s
 	unbound := p.listeners.Sync(ctx, s.Ports)
 	if len(unbound) > 0 {
-		time.AfterFunc(rebind, p.ring) // whoever holds the port may have let go
+		ringAfter(&p.rebinding, rebind, p.ring) // whoever holds the port may have let go
 	}
 	p.follow(s)
 	return unbound

@@ -36,13 +36,19 @@ type rollouts struct {
 	statuses map[types.NamespacedName]cfv1a1.InferenceRolloutStatus
 	accepted map[types.NamespacedName][]metav1.Condition
 	written  chan struct{} // closed at the next write
+	// absent is since when statuses have no object.
+	absent map[types.NamespacedName]time.Time
+	// unsaved: the file is older than statuses, because it could not be written.
+	unsaved bool
+
+	again, forget *time.Timer // ask for another build: to try again, and to prune
 }
 
 var errStateTaken = errors.New("another crossfade uses the state file")
 
 func newRollouts(path string, ring func(), log *slog.Logger) *rollouts {
 	return &rollouts{path: path, ring: ring, log: log, written: make(chan struct{}),
-		statuses: map[types.NamespacedName]cfv1a1.InferenceRolloutStatus{}}
+		statuses: map[types.NamespacedName]cfv1a1.InferenceRolloutStatus{}, absent: map[types.NamespacedName]time.Time{}}
 }
 
 func (r *rollouts) close() {
@@ -55,15 +61,16 @@ func (r *rollouts) close() {
 }
 
 // apply takes over the objects that the files have now and returns copies with their
-// statuses, and problems. Statuses of objects that are gone are forgotten, unless the
-// files have errors: then it is not known what is gone. ok is false while statuses
-// cannot be kept: then the rollouts must not be followed.
+// statuses, and problems. Statuses of objects that are gone are forgotten after a while,
+// unless the files have errors: then it is not known what is gone. ok is false while
+// statuses cannot be kept: then the rollouts must not be followed.
 func (r *rollouts) apply(objects []*cfv1a1.InferenceRollout, errs bool) (out []*cfv1a1.InferenceRollout, problems []translate.Problem, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if (len(objects) > 0 || r.remembers()) && !r.open() {
-		time.AfterFunc(rebind, r.ring) // whoever has the file may have let go
+		ringAfter(&r.again, rebind, r.ring) // whoever has the file may have let go
 	}
+	r.saveAgain()
 	r.objects = map[types.NamespacedName]*cfv1a1.InferenceRollout{}
 	for _, o := range objects {
 		if o == nil {
@@ -80,18 +87,49 @@ func (r *rollouts) apply(objects []*cfv1a1.InferenceRollout, errs bool) (out []*
 	return out, r.problems, r.opened
 }
 
-// prune forgets the statuses of objects that are gone.
+// absence is how long an object may be absent before its status is forgotten. A file
+// that is just being written may be empty for a moment, and a rollout that was aborted
+// must not begin anew for that.
+const absence = time.Minute
+
+// prune forgets the statuses of objects that have been gone for long.
 func (r *rollouts) prune() {
-	left := maps.Clone(r.statuses)
-	maps.DeleteFunc(left, func(name types.NamespacedName, _ cfv1a1.InferenceRolloutStatus) bool { return r.objects[name] == nil })
-	if len(left) == len(r.statuses) {
-		return
+	now := time.Now()
+	left, next := maps.Clone(r.statuses), absence
+	maps.DeleteFunc(r.absent, func(name types.NamespacedName, _ time.Time) bool { return r.objects[name] != nil })
+	for name := range r.statuses {
+		if r.objects[name] != nil {
+			continue
+		}
+		if _, known := r.absent[name]; !known {
+			r.absent[name] = now
+		}
+		if since := now.Sub(r.absent[name]); since >= absence {
+			delete(left, name)
+		} else {
+			next = min(next, absence-since)
+		}
 	}
-	if err := r.save(left); err != nil {
-		r.log.Error("forget rollouts that are gone", "error", err)
-		return // the next build tries again
+	if len(left) < len(r.statuses) {
+		if err := r.save(left); err != nil {
+			r.log.Error("forget rollouts that are gone", "error", err)
+			return // the next build tries again
+		}
+		r.statuses = left
+		maps.DeleteFunc(r.absent, func(name types.NamespacedName, _ time.Time) bool { _, ok := left[name]; return !ok })
 	}
-	r.statuses = left
+	if len(r.absent) > 0 {
+		ringAfter(&r.forget, next, r.ring)
+	}
+}
+
+// ringAfter rings once after d, and no more when t was about to: else each build that
+// asks for another one would do so for ever.
+func ringAfter(t **time.Timer, d time.Duration, ring func()) {
+	if *t != nil {
+		(*t).Stop()
+	}
+	*t = time.AfterFunc(d, ring)
 }
 
 // remembers reports whether there is a file that is not open. Without rollouts it is
@@ -144,17 +182,49 @@ func (r *rollouts) save(statuses map[types.NamespacedName]cfv1a1.InferenceRollou
 	return r.file.write(list)
 }
 
-// put makes a status that of an object, on the disk first.
-func (r *rollouts) put(name types.NamespacedName, status cfv1a1.InferenceRolloutStatus) error {
+// put makes a status that of an object, on the disk first. What is urgent does not wait
+// for a disk that is full: an abort that is lost at the next crash is better than none.
+func (r *rollouts) put(name types.NamespacedName, status cfv1a1.InferenceRolloutStatus, urgent bool) error {
 	next := maps.Clone(r.statuses)
 	next[name] = status
-	if err := r.save(next); err != nil {
+	err := r.save(next)
+	switch {
+	case err != nil && !urgent:
 		return err
+	case err != nil:
+		r.log.Error("the rollout is stopped, but a crash would forget that until the state file can be written", "rollout", name.String(), "error", err)
+		ringAfter(&r.again, rebind, r.ring)
 	}
+	r.unsaved = err != nil
 	r.statuses = next
 	close(r.written)
 	r.written = make(chan struct{})
 	return nil
+}
+
+// saveAgain writes what could not be written.
+func (r *rollouts) saveAgain() {
+	if !r.unsaved {
+		return
+	}
+	if r.save(r.statuses) != nil {
+		ringAfter(&r.again, rebind, r.ring)
+		return
+	}
+	r.unsaved = false
+	r.log.Info("the state file can be written again")
+}
+
+// stops reports whether a status takes traffic from the candidate, or keeps it from
+// getting more.
+func stops(was, next *cfv1a1.InferenceRolloutStatus) bool {
+	switch {
+	case next.Shares == nil || was.Shares == nil:
+		return false
+	case next.Phase == string(rollout.Aborting) || next.Phase == string(rollout.Aborted):
+		return true
+	}
+	return next.Attempt == was.Attempt && next.Shares.Set < was.Shares.Set
 }
 
 // Write implements conductor.Store.
@@ -171,7 +241,7 @@ func (r *rollouts) Write(_ context.Context, base, next *cfv1a1.InferenceRollout)
 	}
 	status := next.Status
 	status.Request = was.Request
-	if err := r.put(name, status); err != nil {
+	if err := r.put(name, status, stops(&was, &status)); err != nil {
 		return err
 	}
 	if !conductor.Alike(&was, &status) {

@@ -73,10 +73,24 @@ func TestStatusesAreKept(t *testing.T) {
 	if out[0].Status.Phase != "Progressing" || len(r.statuses) != 2 {
 		t.Errorf("%+v of %d", out[0].Status, len(r.statuses))
 	}
-	r.apply(nil, false)
-	if len(r.statuses) != 0 {
-		t.Error("rollouts that are gone are remembered")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		rings := 0
+		r.ring = func() { rings++ }
+		r.apply(nil, false)
+		time.Sleep(absence - 1)
+		r.apply(nil, false)
+		if len(r.statuses) != 2 || rings != 0 {
+			t.Errorf("%d are remembered for a while, after %d builds", len(r.statuses), rings)
+		}
+		time.Sleep(time.Second)
+		if rings != 1 {
+			t.Errorf("%d builds were asked for to forget them", rings)
+		}
+		r.apply(nil, false)
+		if len(r.statuses) != 0 || len(r.absent) != 0 {
+			t.Error("rollouts that are gone are remembered")
+		}
+	})
 	r.close()
 	_, list := mustOpen(t, path)
 	if len(list) != 0 {
@@ -93,13 +107,102 @@ func TestLeftoversAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.close()
-	r, _ = testRollouts(path)
-	r.apply(nil, false)
-	out, _, _ := r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
-	if out[0].Status.Phase != "" {
-		t.Errorf("it goes on as %s", out[0].Status.Phase)
-	}
-	r.close()
+	synctest.Test(t, func(t *testing.T) {
+		r, _ = testRollouts(path)
+		r.apply(nil, false)
+		time.Sleep(absence)
+		r.apply(nil, false)
+		out, _, _ := r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+		if out[0].Status.Phase != "" {
+			t.Errorf("it goes on as %s", out[0].Status.Phase)
+		}
+		r.close()
+	})
+}
+
+// A rollout whose file is empty for a moment, as while it is being written, is what it
+// was when it comes back.
+func TestRolloutsMayBeAbsentForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := testRollouts("")
+		for range 3 {
+			r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+			if err := r.write("a", "Aborted", "{}"); err != nil {
+				t.Fatal(err)
+			}
+			r.apply(nil, false)
+			time.Sleep(absence / 2)
+		}
+		out, _, _ := r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+		if out[0].Status.Phase != "Aborted" {
+			t.Errorf("it begins anew as %q", out[0].Status.Phase)
+		}
+	})
+}
+
+// A disk that takes nothing keeps rollouts from going on, but not from being aborted.
+func TestAbortNeedsNoDisk(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	path := filepath.Join(dir, "state.json")
+	synctest.Test(t, func(t *testing.T) {
+		r, rings := testRollouts(path)
+		defer r.close()
+		shares := func(phase, machine string, share int32) error {
+			base := object("a")
+			now, _, _ := r.look(nameOf(base))
+			base.Status = now.Status
+			next := *base
+			next.Status.Phase, next.Status.Machine, next.Status.Shares = phase, machine, &cfv1a1.RolloutShares{Set: share}
+			return r.Write(t.Context(), base, &next)
+		}
+		r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+		if err := shares("Progressing", `{"number":1}`, 2500); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := shares("Progressing", `{"number":1,"step":2}`, 5000); err == nil {
+			t.Error("it goes on without a memory")
+		}
+		if _, _, err := r.ask(t.Context(), "llm", "a", cfv1a1.RolloutRequest{Verb: "abort"}); err != nil {
+			t.Errorf("an operator's abort: %v", err)
+		}
+		if err := shares("Aborting", `{"number":1,"step":2}`, 0); err != nil {
+			t.Errorf("an abort: %v", err)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		*rings = 0
+		time.Sleep(2 * rebind)
+		if *rings != 1 {
+			t.Errorf("%d builds were asked for to write it again", *rings)
+		}
+		r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), "Aborting") {
+			t.Errorf("it was not written again: %q, %v", text, err)
+		}
+	})
+}
+
+// However many builds find the state file taken, one more is asked for at a time.
+func TestOneBuildIsAskedForAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	mustOpen(t, path)
+	synctest.Test(t, func(t *testing.T) {
+		r, rings := testRollouts(path)
+		for range 50 {
+			time.Sleep(10 * time.Millisecond)
+			r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
+		}
+		time.Sleep(2 * rebind)
+		if *rings != 1 {
+			t.Errorf("%d builds were asked for", *rings)
+		}
+	})
 }
 
 // Without rollouts there is no file.

@@ -23,6 +23,7 @@ func (w *worker) load() {
 		w.complain("status.machine cannot be read; the rollout pauses with the share it has", err)
 		state = rescue(w.object, &w.followed.Plan)
 	}
+	state.Rewind(time.Now())
 	// What is known of endpoints is of the time before: it may be long ago.
 	state.Last.Candidate.Known, state.Last.Stable.Known = false, false
 	w.state = state

@@ -166,7 +166,7 @@ func (w *worker) take() bool {
 	if !ok {
 		return false
 	}
-	w.object, w.blocked = s.object, s.accepted == nil
+	w.object, w.blocked, w.gone = s.object, s.accepted == nil, false // it may have been gone for a moment
 	if s.accepted != nil {
 		w.followed = s.accepted
 	} else if w.followed == nil {

@@ -21,6 +21,11 @@ func (x *exchange) draw() *refusal {
 	caller := x.caller()
 	drawn, at, ok := x.rule.Assign(split.Draw(), model, &caller)
 	if ok {
+		if a := x.rule.Assignment; at.Candidate {
+			if at = x.place(a, at); !at.Candidate {
+				drawn = a.Stable
+			}
+		}
 		x.visit.Parts[OfRule] = Part{Assignment: x.rule.Assignment, Place: at}
 	}
 	x.visit.Backend, x.base = &x.rule.Backends[drawn], x.ctx
@@ -92,6 +97,11 @@ func (x *exchange) drawModel(rule *routing.ModelRule) string {
 	}
 	caller := x.caller()
 	target, at, ok := rule.DrawFor(&caller)
+	if a := rule.Assignment; ok && at.Candidate {
+		if at = x.place(a, at); !at.Candidate {
+			target = rule.Targets[a.Stable].Model
+		}
+	}
 	if ok && !x.rescued {
 		x.visit.Parts[OfModel] = Part{Assignment: rule.Assignment, Place: at}
 	}

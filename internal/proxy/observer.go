@@ -53,6 +53,8 @@ type Part struct {
 	// A request's other part has it as well, whatever its side: its Outcome belongs to
 	// neither version of that rollout.
 	Rescued string
+	// Ticket is the Observer's own: what it notes in Begin stays until End.
+	Ticket uint64
 }
 
 // An Observer is told of every request; metrics and access log stand behind it.

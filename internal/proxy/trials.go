@@ -21,6 +21,8 @@ type trials struct {
 	// cancelled are the attempts that the snapshot published last cancels: a request
 	// that drew by the one before may come here later than that.
 	cancelled map[attempt]bool
+	// newest are the assignments of that snapshot.
+	newest map[attempt]*routing.Assignment
 }
 
 // attempt names one attempt of one rollout.
@@ -64,7 +66,9 @@ func (ts *trials) remove(t *trial) {
 // adopt cuts what s cancels, now and until the next snapshot.
 func (ts *trials) adopt(s *routing.Snapshot) {
 	var cancelled map[attempt]bool
+	newest := map[attempt]*routing.Assignment{}
 	s.EachAssignment(func(a *routing.Assignment) {
+		newest[attemptOf(a)] = a
 		if !a.Cancel {
 			return
 		}
@@ -75,6 +79,7 @@ func (ts *trials) adopt(s *routing.Snapshot) {
 	})
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	ts.newest = newest
 	if ts.cancelled = cancelled; cancelled == nil {
 		return
 	}
@@ -83,6 +88,23 @@ func (ts *trials) adopt(s *routing.Snapshot) {
 			t.cancel(errRolloutCancelled)
 		}
 	}
+}
+
+// closed reports whether nobody is to get the candidate of an attempt any more.
+func (ts *trials) closed(a *routing.Assignment) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	now := ts.newest[attemptOf(a)]
+	return now != nil && (now.Share == 0 || now.Barred() || now.Cancel)
+}
+
+// place is where a request is drawn to. One whose body took long to come draws by a
+// snapshot of before, but must not be the first after an abort.
+func (x *exchange) place(a *routing.Assignment, at routing.Place) routing.Place {
+	if at.Candidate && x.snapshot != x.proxy.snapshot.Load() && x.proxy.trials.closed(a) {
+		at.Candidate, at.How = false, routing.Pinned
+	}
+	return at
 }
 
 // joinTrials makes an exchange on a candidate one that can be cut.

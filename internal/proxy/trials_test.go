@@ -201,3 +201,58 @@ func TestCancelOfLatecomers(t *testing.T) {
 		t.Errorf("cut after another snapshot: %v", err)
 	}
 }
+
+// TestLateDraw shows that a request whose body was still under way when its rollout was
+// aborted, or its candidate barred, is not sent to the candidate by the snapshot that
+// it came with.
+func TestLateDraw(t *testing.T) {
+	for name, c := range map[string]struct {
+		next func() *routing.Assignment // nil: there is no rollout any more
+		want string
+	}{
+		"aborted": {func() *routing.Assignment { a := attempted(); a.Share, a.Watched = 0, false; a.Seal(); return a }, "stable"},
+		"barred":  {func() *routing.Assignment { a := attempted(); a.Bar(); return a }, "stable"},
+		"goes on": {attempted, "candidate"},
+		"deleted": {nil, "candidate"},
+	} {
+		for part, kind := range []string{OfRule: "backends", OfModel: "models"} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				rule := canary(pool("stable", engine(t, echoing("stable"))), pool("candidate", engine(t, echoing("candidate"))))
+				next := *rule
+				next.Assignment = nil
+				if c.next != nil {
+					next.Assignment = c.next()
+				}
+				later := serving(&next)
+				if part == OfModel {
+					address := engine(t, func(w http.ResponseWriter, r *http.Request) {
+						body, _ := io.ReadAll(r.Body)
+						side := "stable"
+						if strings.Contains(string(body), "v2") {
+							side = "candidate"
+						}
+						io.WriteString(w, side)
+					})
+					rule = to(adapters(pool("both", address)))
+					p := adapters(pool("both", address))
+					p.Rules["m"].Assignment = next.Assignment
+					later = serving(to(p))
+				}
+				w, _ := newTrial(t, rule)
+				body, send := io.Pipe()
+				answer := make(chan answerSeen, 1)
+				r := w.request(http.MethodPost, "/v1/completions", body)
+				r.Header.Set("Content-Type", "application/json")
+				go func() { answer <- w.send(r) }()
+				io.WriteString(send, `{"model":`)
+				eventually(t, "the request is under way", func() bool { return w.proxy.Active() == 1 })
+				w.publish(later)
+				io.WriteString(send, `"m"}`)
+				send.Close()
+				if a := <-answer; !strings.Contains(a.body, c.want) {
+					t.Errorf("answered by %q, want %s", a.body, c.want)
+				}
+			})
+		}
+	}
+}

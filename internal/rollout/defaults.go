@@ -11,6 +11,7 @@ import (
 // Metrics the gateway measures itself, by their names in guardrails.
 const (
 	ErrorRate     = "error-rate"    // failed answers: 5xx, no connection, broken streams
+	Rejected      = "rejected"      // requests that the engine finds fault with: 4xx but 408 and 429
 	ClientAborts  = "client-abort"  // clients that went away before the end
 	TTFT          = "ttft"          // time to the first token
 	TPOT          = "tpot"          // time per output token after it
@@ -29,7 +30,7 @@ const (
 // Metrics returns the names of all metrics the gateway measures itself, sorted.
 func Metrics() []string {
 	return []string{ClientAborts, ContentFilter, E2E, EmptyAnswer, ErrorRate, FinishLength, InvalidJSON, InvalidToolCall,
-		LoopingAnswer, OutputTokens, SlowestGap, TPOT, TTFT}
+		LoopingAnswer, OutputTokens, Rejected, SlowestGap, TPOT, TTFT}
 }
 
 // Measured reports whether the metric of a name is a quantity of each unit, compared
@@ -53,6 +54,7 @@ const MaxGuardrails = 16
 func DefaultGuardrails() []Guardrail {
 	return []Guardrail{
 		{Name: ErrorRate, Class: Hard, MinSamples: 100},
+		{Name: Rejected, Class: Hard},
 		{Name: TTFT, Class: Hard},
 		{Name: TPOT, Class: Hard},
 		{Name: EmptyAnswer, Class: Hard},
@@ -132,7 +134,7 @@ func (g *Guardrail) complete() {
 		g.Loaded = g.Name != OutputTokens
 	case ErrorRate:
 		setDefault(&g.Question.Negligible, 0.001)
-	case EmptyAnswer, ContentFilter, LoopingAnswer, InvalidJSON, InvalidToolCall:
+	case Rejected, EmptyAnswer, ContentFilter, LoopingAnswer, InvalidJSON, InvalidToolCall:
 		setDefault(&g.Question.Negligible, 0.01)
 	}
 	switch g.Name {

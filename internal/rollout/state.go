@@ -188,6 +188,26 @@ func (s *State) repair() {
 	}
 }
 
+// Rewind takes instants that lie after now for now. Who wrote them had a clock that was
+// ahead; without this nothing would count, or end, until that time has come. It is for
+// whoever reads a state that somebody else, or an earlier process, has written.
+func (s *State) Rewind(now time.Time) {
+	instants := []*time.Time{&s.At, &s.Started, &s.StepStarted, &s.Share.Since, &s.Share.InForce, &s.Last.To}
+	if s.Pause != nil {
+		instants = append(instants, &s.Pause.Since)
+	}
+	for _, b := range s.Books {
+		if b != nil {
+			instants = append(instants, &b.Since, &b.External.At, &b.External.Failing)
+		}
+	}
+	for _, t := range instants {
+		if t.After(now) {
+			*t = now
+		}
+	}
+}
+
 // clone returns a copy that shares nothing that Step changes.
 func (s *State) clone() *State {
 	c := *s

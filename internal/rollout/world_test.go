@@ -31,7 +31,7 @@ type world struct {
 
 type armWorld struct {
 	errors, length, empty, aborts float64
-	looping, badJSON              float64
+	looping, badJSON, rejects     float64
 	ttft, tpot                    time.Duration
 	ready, waiting                int
 	load                          float64 // running requests per endpoint; 0: by arrivals
@@ -39,7 +39,7 @@ type armWorld struct {
 }
 
 func newWorld() *world {
-	arm := armWorld{errors: 0.005, length: 0.03, aborts: 0.02, ttft: 200 * time.Millisecond, tpot: 20 * time.Millisecond, ready: 4}
+	arm := armWorld{errors: 0.005, length: 0.03, aborts: 0.02, rejects: 0.01, ttft: 200 * time.Millisecond, tpot: 20 * time.Millisecond, ready: 4}
 	return &world{rps: 20, stream: 5 * time.Second, arms: [2]armWorld{arm, arm}, warm: 2, carry: map[string]float64{}}
 }
 
@@ -94,6 +94,7 @@ func (w *world) samples(n [2]int64) map[string]map[string]Sample {
 	for name, rate := range map[string]func(armWorld) float64{
 		ErrorRate:    func(a armWorld) float64 { return a.errors },
 		FinishLength: func(a armWorld) float64 { return a.length },
+		Rejected:     func(a armWorld) float64 { return a.rejects },
 		EmptyAnswer:  func(a armWorld) float64 { return a.empty },
 		ClientAborts: func(a armWorld) float64 { return a.aborts },
 

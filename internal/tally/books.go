@@ -49,6 +49,8 @@ type Part struct {
 	// request that was rescued without having failed on this rollout's candidate, the
 	// Outcome belongs to neither version.
 	Failed, Rescued string
+	// Ticket is what Arrive has returned.
+	Ticket uint64
 }
 
 // moved reports that the candidate was given up for stable.
@@ -82,16 +84,18 @@ func (b *Books) number(now time.Time) int64 { return int64(now.Sub(b.start) / b.
 
 // Adopt prepares for a snapshot; call it before it is published. Candidates that were
 // barred stay so in it, while their attempt is watched. Attempts that it has no part of
-// are forgotten when their last request has ended.
+// are forgotten a minute later, or at once when another one of their rollout has come,
+// when their last request has ended.
 func (b *Books) Adopt(s *routing.Snapshot, now time.Time) {
-	parts := map[attempt][]Split{}
+	parts, present := map[attempt][]Split{}, map[string]bool{}
 	for _, x := range Splits(s) {
 		a := attempt{x.Assignment.Rollout, x.Assignment.Attempt}
 		parts[a] = append(parts[a], x)
+		present[a.rollout] = true
 	}
 	for a, splits := range parts {
 		x := b.book(a, now)
-		x.adopt(splits)
+		x.adopt(splits, now)
 		x.mu.Unlock()
 	}
 	b.mu.Lock()
@@ -99,16 +103,19 @@ func (b *Books) Adopt(s *routing.Snapshot, now time.Time) {
 	for a, x := range b.books {
 		x.mu.Lock()
 		if _, ok := parts[a]; !ok {
-			x.adopt(nil)
+			x.adopt(nil, now)
+			if present[a.rollout] {
+				x.absent = time.Time{} // it will not come back
+			}
 		}
-		b.forget(x)
+		b.forget(x, now)
 		x.mu.Unlock()
 	}
 }
 
 // forget throws a book away that nothing is left of. Both are locked.
-func (b *Books) forget(x *book) {
-	if x.idle() {
+func (b *Books) forget(x *book, now time.Time) {
+	if x.idle(now) {
 		x.gone = true
 		delete(b.books, x.attempt)
 	}
@@ -140,30 +147,53 @@ func (b *Books) of(p *Part, now time.Time) *book {
 	return b.book(attempt{p.Assignment.Rollout, p.Assignment.Attempt}, now)
 }
 
-// Arrive counts a request that is about to be sent to the side it was assigned to.
-// Close must follow.
-func (b *Books) Arrive(p Part, now time.Time) {
-	if p.Assignment == nil {
-		return
+// leave unlocks a book, and tells if its candidate has been barred.
+func (b *Books) leave(x *book) {
+	why := x.untold
+	x.untold = ""
+	x.mu.Unlock()
+	if why != "" && b.opts.Barred != nil {
+		b.opts.Barred(x.attempt.rollout, x.attempt.number, why)
 	}
+}
+
+// session is the hash of a request's key, 0 without one.
+func (b *Books) session(p *Part) uint64 {
+	if p.How != routing.ByKey {
+		return 0
+	}
+	return maphash.String(b.seed, p.Key)
+}
+
+// Arrive counts a request that is about to be sent to the side it was assigned to. It
+// returns the Part's Ticket. Close must follow.
+func (b *Books) Arrive(p Part, o *llm.Outcome, now time.Time) (ticket uint64) {
+	if p.Assignment == nil {
+		return 0
+	}
+	session := b.session(&p)
 	x := b.of(&p, now)
 	defer x.mu.Unlock()
 	x.inFlight[armOf(&p.Place)]++
 	if p.How != routing.Pinned {
 		x.arrivals[armOf(&p.Place)]++
 	}
+	return x.await(&p, o, session, now)
 }
 
 // Rescued tells that stable was asked instead of the candidate: from now on the
 // request is in flight there.
 func (b *Books) Rescued(p Part, now time.Time) {
-	if p.Assignment == nil || !p.moved() {
+	if p.Assignment == nil {
 		return
 	}
 	x := b.of(&p, now)
 	defer x.mu.Unlock()
-	x.inFlight[0]--
-	x.inFlight[1]++
+	x.awaited(p.Ticket) // what comes now is no version's first byte, or another one's
+	if p.moved() {
+		x.inFlight[0]--
+		x.inFlight[1]++
+	}
 }
 
 // Failed tells that a request has failed on the candidate before the first byte of
@@ -178,16 +208,20 @@ func (b *Books) FirstByte(p Part, status int, now time.Time) {
 }
 
 // record tells the breaker of the outcome before the first byte. Requests that are
-// pinned say nothing: whoever chooses a side may choose what it fails at.
+// pinned say nothing: whoever chooses a side may choose what it fails at. Nor do those
+// that have told it by being late.
 func (b *Books) record(p *Part, failed bool, now time.Time) {
 	if p.Assignment == nil || !p.Assignment.Watched || p.How == routing.Pinned {
 		return
 	}
 	x := b.of(p, now)
-	why := x.record(p, failed)
-	x.mu.Unlock()
-	if why != "" && b.opts.Barred != nil {
-		b.opts.Barred(x.attempt.rollout, x.attempt.number, why)
+	defer b.leave(x)
+	w, late := x.awaited(p.Ticket)
+	if !failed {
+		x.hear(&w, now)
+	}
+	if !late && x.judge(p.Candidate, failed) {
+		p.Assignment.Bar() // it may be of an older snapshot
 	}
 }
 
@@ -197,20 +231,19 @@ func (b *Books) Close(p Part, o *llm.Outcome) {
 		return
 	}
 	b.unheard(&p, o)
-	session := uint64(0)
-	if p.How == routing.ByKey {
-		session = maphash.String(b.seed, p.Key)
-	}
+	session := b.session(&p)
 	x := b.of(&p, o.End)
-	defer x.mu.Unlock()
-	x.roll(b.number(o.End))
+	defer b.leave(x)
+	x.roll(b.number(o.End), o.End)
+	_, late := x.awaited(p.Ticket)
+	delete(x.waiting, p.Ticket)
 	if p.moved() {
 		x.inFlight[1]--
 	} else {
 		x.inFlight[armOf(&p.Place)]--
 	}
-	if p.How != routing.Pinned && p.Assignment.Watched {
-		x.close(&p, o, session)
+	if p.How != routing.Pinned && p.Assignment.Watched && !o.Start.Before(x.renewed) {
+		x.close(&p, o, session, late)
 	}
 }
 

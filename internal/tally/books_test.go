@@ -26,7 +26,7 @@ func TestWindowsCloseByTime(t *testing.T) {
 			return rolloutOf(b.Counts(time.Now())).Samples[rollout.ErrorRate][""].Table.Candidate.Units
 		}
 		time.Sleep(2 * time.Second)
-		b.Arrive(part(a, true, ""), time.Now())
+		b.Arrive(part(a, true, ""), nil, time.Now())
 		b.Close(part(a, true, ""), outcome(time.Now()))
 		if got := rolloutOf(b.Counts(time.Now())).Candidate.Arrivals; got != 1 || units() != 0 {
 			t.Errorf("in the window: %d arrivals, %d units; want 1 and 0", got, units())
@@ -48,7 +48,7 @@ func TestPinned(t *testing.T) {
 	b.Adopt(snapshotOf(a), noon)
 	p := part(a, true, "vip")
 	p.How = routing.Pinned
-	b.Arrive(p, noon)
+	b.Arrive(p, nil, noon)
 	if r := rolloutOf(b.Counts(noon)); r.Candidate.InFlight != 1 || r.Candidate.Arrivals != 0 {
 		t.Errorf("pinned: %+v", r.Candidate)
 	}
@@ -71,7 +71,7 @@ func TestRescued(t *testing.T) {
 	q := part(&routing.Assignment{Rollout: "llm/other", Attempt: 1, Watched: true}, false, "")
 	q.Rescued = p.Rescued
 	for _, part := range []Part{p, q, q} {
-		b.Arrive(part, noon)
+		b.Arrive(part, nil, noon)
 	}
 	b.Close(p, outcome(at(1)))
 	b.Close(q, outcome(at(1)))
@@ -102,7 +102,7 @@ func TestRescuedIsInFlightOnStable(t *testing.T) {
 		b, a := New(Options{}, noon), watched()
 		b.Adopt(snapshotOf(a), noon)
 		p := part(a, c.candidate, "")
-		b.Arrive(p, noon)
+		b.Arrive(p, nil, noon)
 		p.Failed, p.Rescued = c.failed, c.rescued
 		b.Rescued(p, noon)
 		r := rolloutOf(b.Counts(noon))
@@ -206,18 +206,22 @@ func TestBarByHand(t *testing.T) {
 	}
 }
 
-// TestForgets shows that an attempt is kept until its last request has ended.
+// TestForgets shows that an attempt is kept until its last request has ended, and for
+// a minute.
 func TestForgets(t *testing.T) {
 	b, a := New(Options{}, noon), watched()
 	b.Adopt(snapshotOf(a), noon)
-	b.Arrive(part(a, true, ""), noon)
+	b.Arrive(part(a, true, ""), nil, noon)
 	b.Adopt(&routing.Snapshot{}, noon)
 	if r := rolloutOf(b.Counts(noon)); r.Candidate.InFlight != 1 || r.Revision != 0 {
 		t.Errorf("with a request in flight: %+v", r)
 	}
 	b.Close(part(a, true, ""), outcome(at(1)))
-	if c := b.Counts(at(1)); len(c.Rollouts) != 0 {
-		t.Errorf("after its end: %+v", c.Rollouts)
+	if c := b.Counts(at(59)); len(c.Rollouts) != 1 {
+		t.Errorf("within a minute: %+v", c.Rollouts)
+	}
+	if c := b.Counts(at(60)); len(c.Rollouts) != 0 {
+		t.Errorf("a minute later: %+v", c.Rollouts)
 	}
 	if len(b.books) != 0 {
 		t.Errorf("%d books are kept", len(b.books))
@@ -364,7 +368,7 @@ func TestConcurrently(t *testing.T) {
 					p = part(a, i%3 == 0, fmt.Sprint(n, "/", i))
 				}
 				now := at(float64(i) / 50)
-				b.Arrive(p, now)
+				b.Arrive(p, nil, now)
 				b.FirstByte(p, 200, now)
 				b.Close(p, outcome(now))
 				switch {
@@ -401,7 +405,7 @@ func TestNothingIsLost(t *testing.T) {
 	for range 16 {
 		group.Go(func() {
 			for i := range 200 {
-				b.Arrive(part(a, i%2 == 0, ""), at(float64(i)/10))
+				b.Arrive(part(a, i%2 == 0, ""), nil, at(float64(i)/10))
 				b.Close(part(a, i%2 == 0, ""), outcome(at(float64(i)/10)))
 				if i%40 == 0 {
 					b.Counts(at(float64(i) / 10))
@@ -425,7 +429,7 @@ func TestNoAllocationPerRequest(t *testing.T) {
 	o := outcome(at(1))
 	for _, p := range []Part{part(a, true, ""), part(a, false, "a session")} {
 		if n := testing.AllocsPerRun(100, func() {
-			b.Arrive(p, o.Start)
+			b.Arrive(p, nil, o.Start)
 			b.FirstByte(p, 200, o.Start)
 			b.Close(p, o)
 		}); n > 0 {

@@ -26,17 +26,17 @@ func (b *Books) Counts(now time.Time) rollout.Counts {
 	books := slices.Collect(maps.Values(b.books))
 	for _, x := range books {
 		x.mu.Lock()
-		b.forget(x)
+		b.forget(x, now)
 		x.mu.Unlock()
 	}
 	b.mu.Unlock()
 	for _, x := range books {
 		x.mu.Lock()
 		if !x.gone {
-			x.roll(b.number(now))
+			x.roll(b.number(now), now)
 			out.Rollouts = append(out.Rollouts, x.counts(pools, now))
 		}
-		x.mu.Unlock()
+		b.leave(x)
 	}
 	slices.SortFunc(out.Rollouts, func(a, b rollout.RolloutCounts) int {
 		return cmp.Or(cmp.Compare(a.Rollout, b.Rollout), cmp.Compare(a.Attempt, b.Attempt))

@@ -21,6 +21,8 @@
 //     in flight. Nor does what an attempt sees that is not watched.
 //   - A request that failed on the candidate and was rescued by stable is an error of
 //     the candidate; its answer says nothing of either.
+//   - A model call that waits far longer for its first byte than stable's do is counted
+//     while it waits (waiting.go), since it may never end.
 //
 // Strata are made of what is known before a version has answered, with one exception:
 // the part of a prompt that was in no cache, which the answer tells. It is told apart
@@ -29,6 +31,8 @@
 // in which there would be nothing to compare it with.
 //
 // # What is kept
+//
+// What is known of an attempt outlives its absence from the snapshots for a minute.
 //
 // Keys of sessions are hashed with a seed of the process, and neither kept nor shown.
 // A window knows a bounded number of sessions and leaves out those that come later;

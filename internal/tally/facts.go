@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"net/http"
 	"time"
 
 	"crossfade.dev/internal/llm"
@@ -13,6 +14,7 @@ type event uint8
 
 const (
 	errored event = iota
+	refused
 	aborted
 	cutAtLength
 	filtered
@@ -25,12 +27,12 @@ const (
 
 // eventNames are the events' names in guardrails.
 var eventNames = [numEvents]string{
-	errored: rollout.ErrorRate, aborted: rollout.ClientAborts, cutAtLength: rollout.FinishLength, filtered: rollout.ContentFilter,
+	errored: rollout.ErrorRate, refused: rollout.Rejected, aborted: rollout.ClientAborts, cutAtLength: rollout.FinishLength, filtered: rollout.ContentFilter,
 	empty: rollout.EmptyAnswer, looping: rollout.LoopingAnswer, badJSON: rollout.InvalidJSON, badToolCall: rollout.InvalidToolCall,
 }
 
 // A set of events.
-type events uint8
+type events uint16
 
 func (s *events) add(e event)     { *s |= 1 << e }
 func (s events) has(e event) bool { return s>>e&1 == 1 }
@@ -104,6 +106,11 @@ func factsOf(o *llm.Outcome) facts {
 	}
 	f.asked.add(errored)
 	f.asked.add(aborted)
+	if k == answered || k == rejected {
+		// By chance as many requests that deserve it come to either version: who finds
+		// fault with more of them lacks a model, a length or a tool that clients use.
+		f.ask(refused, k == rejected && o.Status != http.StatusTooManyRequests && o.Status != http.StatusRequestTimeout)
+	}
 	switch k {
 	case failed:
 		f.had.add(errored)

@@ -17,7 +17,7 @@ func TestFacts(t *testing.T) {
 		return o
 	}
 	// Names of events that were asked for, with * where they happened, and measures.
-	all := "error-rate client-abort finish-length content-filter empty-answer looping-answer ttft tpot slowest-gap e2e output-tokens"
+	all := "error-rate rejected client-abort finish-length content-filter empty-answer looping-answer ttft tpot slowest-gap e2e output-tokens"
 	for name, c := range map[string]struct {
 		outcome *llm.Outcome
 		want    string
@@ -31,15 +31,16 @@ func TestFacts(t *testing.T) {
 		"no JSON":             {with(func(o *llm.Outcome) { o.Report.WantedJSON, o.Report.InvalidJSON = true, true }), strings.Replace(all, "looping-answer", "looping-answer invalid-json*", 1)},
 		"tool calls":          {with(func(o *llm.Outcome) { o.Report.ToolCalls = 2 }), strings.Replace(all, "looping-answer", "looping-answer invalid-tool-call", 1)},
 		"a bad tool call":     {with(func(o *llm.Outcome) { o.Report.ToolCalls, o.Report.InvalidToolCalls = 2, 1 }), strings.Replace(all, "looping-answer", "looping-answer invalid-tool-call*", 1)},
-		"in one piece":        {with(func(o *llm.Outcome) { o.Stream, o.Report.Gaps = false, llm.Gaps{} }), "error-rate client-abort finish-length content-filter empty-answer looping-answer e2e output-tokens"},
-		"one token":           {with(func(o *llm.Outcome) { o.Report.Tokens, o.Report.ContentEvents, o.Report.Gaps = 1, 1, llm.Gaps{} }), "error-rate client-abort finish-length content-filter empty-answer looping-answer ttft e2e output-tokens"},
-		"no generation":       {with(func(o *llm.Outcome) { o.Report, o.Stream = llm.Report{}, false }), "error-rate client-abort e2e"},
+		"in one piece":        {with(func(o *llm.Outcome) { o.Stream, o.Report.Gaps = false, llm.Gaps{} }), "error-rate rejected client-abort finish-length content-filter empty-answer looping-answer e2e output-tokens"},
+		"one token":           {with(func(o *llm.Outcome) { o.Report.Tokens, o.Report.ContentEvents, o.Report.Gaps = 1, 1, llm.Gaps{} }), "error-rate rejected client-abort finish-length content-filter empty-answer looping-answer ttft e2e output-tokens"},
+		"no generation":       {with(func(o *llm.Outcome) { o.Report, o.Stream = llm.Report{}, false }), "error-rate rejected client-abort e2e"},
 		"no connection":       {ended(at(1), llm.ReasonUpstreamConnect), "error-rate* client-abort"},
 		"broken off":          {with(func(o *llm.Outcome) { o.Reason = llm.ReasonUpstreamTruncated }), "error-rate* client-abort"},
 		"silent":              {with(func(o *llm.Outcome) { o.Reason = llm.ReasonIdleTimeout }), "error-rate* client-abort"},
 		"500":                 {with(func(o *llm.Outcome) { o.Reason, o.Status = llm.ReasonUpstreamError, 500 }), "error-rate* client-abort"},
 		"no endpoint":         {ended(at(1), llm.ReasonNoEndpoints), "error-rate* client-abort"},
-		"422":                 {with(func(o *llm.Outcome) { o.Reason, o.Status = llm.ReasonUpstreamRejected, 422 }), "error-rate client-abort"},
+		"422":                 {with(func(o *llm.Outcome) { o.Reason, o.Status = llm.ReasonUpstreamRejected, 422 }), "error-rate rejected* client-abort"},
+		"429":                 {with(func(o *llm.Outcome) { o.Reason, o.Status = llm.ReasonUpstreamRejected, 429 }), "error-rate rejected client-abort"},
 		"the client left":     {with(func(o *llm.Outcome) { o.Reason = llm.ReasonClientClosed }), "error-rate client-abort* ttft"},
 		"it left at once":     {ended(at(1), llm.ReasonClientClosed), "error-rate client-abort*"},
 		"over its share":      {ended(at(1), llm.ReasonRateLimited), ""},
@@ -118,7 +119,7 @@ func TestStrata(t *testing.T) {
 func TestNamesAreTheGuardrails(t *testing.T) {
 	names := append(eventNames[:], measureNames[:]...)
 	slices.Sort(names)
-	if slices.Contains(names, "") || len(slices.Compact(names)) != 13 {
+	if slices.Contains(names, "") || len(slices.Compact(names)) != 14 {
 		t.Errorf("metrics: %v", names)
 	}
 	for _, g := range rollout.DefaultGuardrails() {

@@ -34,8 +34,8 @@ func (b *Books) Pair(a *routing.Assignment, stable, candidate *llm.Outcome, now 
 		return
 	}
 	x := b.book(attempt{a.Rollout, a.Attempt}, now)
-	defer x.mu.Unlock()
-	x.roll(b.number(now))
+	defer b.leave(x)
+	x.roll(b.number(now), now)
 	x.window.used = true
 	for e := range numEvents {
 		if both.has(e) {

@@ -136,7 +136,7 @@ func oneCall(r *rand.Rand, b *Books, second float64) call {
 		p.Failed, p.Rescued = llm.ReasonUpstreamConnect, llm.ReasonUpstreamConnect
 		c.facts = rescuedFacts()
 	}
-	b.Arrive(p, o.Start)
+	b.Arrive(p, nil, o.Start)
 	b.Close(p, o)
 	return c
 }
