@@ -13,8 +13,8 @@ func TestHealthyRollouts(t *testing.T) {
 		runs = 1
 	}
 	for _, n := range nulls()[:5] {
-		if aborted, promoted := countNull(n, runs, 1); aborted > 0 || promoted != runs {
-			t.Errorf("%s: of %d healthy rollouts %d were aborted and %d promoted", n.name, runs, aborted, promoted)
+		if got := countNull(n, options{runs: runs, seed: 1}); got.aborted > 0 || got.promoted != runs {
+			t.Errorf("%s: of %d healthy rollouts: %+v", n.name, runs, got)
 		}
 	}
 }
@@ -26,13 +26,13 @@ func TestRegressions(t *testing.T) {
 		within time.Duration
 		change func(*traffic)
 	}{
-		{"errors to 100%", 20 * time.Second, func(t *traffic) { t.errors[0] = 1 }},
-		{"errors to 20%", 2 * time.Minute, func(t *traffic) { t.errors[0] = 0.2 }},
+		{"errors to 100%", 20 * time.Second, func(t *traffic) { t.bad[failed] = 1 }},
+		{"errors to 20%", 2 * time.Minute, func(t *traffic) { t.bad[failed] = 0.2 }},
 		{"TTFT x2", 5 * time.Minute, func(t *traffic) { t.slower = 2 }},
 	} {
 		traffic := usual()
 		c.change(&traffic)
-		times, missed := aborts(traffic, 3, 1)
+		times, missed := aborts(traffic, options{detections: 3, seed: 1, session: 1})
 		if missed > 0 || times[len(times)/2] > c.within {
 			t.Errorf("%s: missed %d of 3, times %v, want a median within %s", c.name, missed, times, c.within)
 		}
