@@ -47,10 +47,7 @@ func start(t testing.TB, from string, change ...func(*app.Config)) *gateway {
 // startFiles does the same with manifests by name.
 func startFiles(t testing.TB, files map[string]string, change ...func(*app.Config)) *gateway {
 	t.Helper()
-	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
-	for name, text := range files {
-		g.write(t, name, text)
-	}
+	g := newGateway(t, files)
 	cfg := app.Defaults()
 	cfg.Paths, cfg.Admin, cfg.SimSpeed, cfg.Drain, cfg.HoldOff = []string{g.dir}, g.admin, 100, 10*time.Second, time.Millisecond
 	cfg.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -66,10 +63,8 @@ func startFiles(t testing.TB, files map[string]string, change ...func(*app.Confi
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- up.Run(ctx) }()
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	g.client = &http.Client{Transport: transport}
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		g.client.CloseIdleConnections()
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("stopping the gateway: %v", err)
@@ -81,6 +76,18 @@ func startFiles(t testing.TB, files map[string]string, change ...func(*app.Confi
 		done <- nil
 		t.Fatalf("the gateway did not start: %v", err)
 	}
+	return g
+}
+
+// newGateway writes the manifests of a gateway, which is yet to be started.
+func newGateway(t testing.TB, files map[string]string) *gateway {
+	t.Helper()
+	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
+	for name, text := range files {
+		g.write(t, name, text)
+	}
+	g.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	t.Cleanup(g.client.CloseIdleConnections)
 	return g
 }
 

@@ -1,19 +1,11 @@
 package test
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/rollout"
@@ -21,248 +13,7 @@ import (
 
 // The scenarios of rollouts that need the whole system: gateway, simulated model
 // servers, traffic. What needs the machine alone is told in internal/rollout, what
-// needs a cluster in test/e2e.
-
-const (
-	stableModel    = "Qwen2.5-7B-Instruct"
-	candidateModel = "Qwen3-8B"
-)
-
-// manifests returns the healthy example with its steps and analysis replaced.
-func manifests(t *testing.T, changes ...string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for _, name := range []string{"1-models.yaml", "2-gateway.yaml", "3-rollout.yaml"} {
-		out[name] = read(t, "../examples/rollout-healthy/"+name)
-	}
-	before, _, ok := strings.Cut(out["3-rollout.yaml"], "  # Everything below")
-	if !ok {
-		t.Fatal("the example has changed")
-	}
-	out["3-rollout.yaml"] = before + quick
-	replace := strings.NewReplacer(changes...)
-	for name := range out {
-		out[name] = replace.Replace(out[name])
-	}
-	return out
-}
-
-// quick is a plan that waits for a person at 50 %.
-const quick = `  steps:
-  - setShare: {percent: 50}
-  - pause: {}
-  - setShare: {percent: 100}
-  - soak: {duration: 1s}
-  analysis:
-    tick: 1s
-    settle: 1s
-    guardrails:
-    - {name: error-rate, minSamples: 20}
-    - {name: empty-answer, minSamples: 20}
-    - {name: looping-answer, minSamples: 20}
-    - {name: invalid-json, minSamples: 20}
-`
-
-// rollout returns the one rollout of the gateway, and its machine's memory.
-func (g *gateway) rollout(t testing.TB) (*cfv1a1.InferenceRollout, rollout.State) {
-	t.Helper()
-	var list struct{ Items []*cfv1a1.InferenceRollout }
-	if err := json.Unmarshal([]byte(g.adminGet(t, "/rollouts")), &list); err != nil {
-		t.Fatal(err)
-	}
-	if len(list.Items) != 1 {
-		t.Fatalf("%d rollouts", len(list.Items))
-	}
-	var s rollout.State
-	if text := list.Items[0].Status.Machine; text != "" {
-		if err := json.Unmarshal([]byte(text), &s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return list.Items[0], s
-}
-
-// until waits for a state of the rollout.
-func (g *gateway) until(t testing.TB, what string, is func(*cfv1a1.InferenceRollout, rollout.State) bool) rollout.State {
-	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		o, s := g.rollout(t)
-		if is(o, s) {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("never %s: %s, step %s, share %+v, %s", what, o.Status.Phase, o.Status.Step, s.Share, o.Status.Message)
-		}
-	}
-}
-
-// untilPhase waits for a phase, and fails at once in another end.
-func (g *gateway) untilPhase(t testing.TB, want rollout.Phase) rollout.State {
-	t.Helper()
-	return g.until(t, string(want), func(o *cfv1a1.InferenceRollout, s rollout.State) bool {
-		if (s.Phase == rollout.Aborted || s.Phase == rollout.Promoted) && s.Phase != want {
-			t.Fatalf("%s instead of %s: %s", s.Phase, want, o.Status.Message)
-		}
-		return s.Phase == want
-	})
-}
-
-// untilShare waits until the share is in force.
-func (g *gateway) untilShare(t testing.TB, want rollout.Share) rollout.State {
-	t.Helper()
-	return g.until(t, "at "+want.String(), func(_ *cfv1a1.InferenceRollout, s rollout.State) bool {
-		return s.Share.Set == want && s.Share.Verified
-	})
-}
-
-// ask sends an operator's verb and waits until it is taken up.
-func (g *gateway) ask(t testing.TB, verb rollout.Verb, percent float64) rollout.State {
-	t.Helper()
-	o, s := g.rollout(t)
-	id := fmt.Sprintf("%s-%d", verb, rand.Uint64())
-	body, err := json.Marshal(cfv1a1.RolloutRequest{ID: id, Verb: string(verb), Attempt: s.Number, Percent: percent, By: "the test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := g.client.Post("http://"+g.admin+"/rollouts/"+o.Namespace+"/"+o.Name+"/request", "application/json", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, _ := io.ReadAll(resp.Body); resp.StatusCode >= 300 {
-		t.Fatalf("%s: status %d: %s", verb, resp.StatusCode, text)
-	}
-	got := g.until(t, "taken up "+string(verb), func(_ *cfv1a1.InferenceRollout, s rollout.State) bool { return s.LastRequest == id })
-	if got.Refused != "" {
-		t.Fatalf("%s: refused: %s", verb, got.Refused)
-	}
-	return got
-}
-
-// faults changes what the simulated servers of a pool do wrong.
-func (g *gateway) faults(t testing.TB, pool, faults string) {
-	t.Helper()
-	var view struct {
-		Pools []struct {
-			Name      string
-			Endpoints []struct{ Address string }
-		}
-	}
-	if err := json.Unmarshal([]byte(g.adminGet(t, "/status")), &view); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, p := range view.Pools {
-		for _, e := range p.Endpoints {
-			if p.Name != pool {
-				continue
-			}
-			n++
-			r, err := http.NewRequest(http.MethodPut, "http://"+e.Address+"/sim/faults", strings.NewReader(faults))
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp, err := g.client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				t.Fatalf("faults of %s: status %d", e.Address, resp.StatusCode)
-			}
-		}
-	}
-	if n == 0 {
-		t.Fatalf("pool %s has no endpoints: %+v", pool, view.Pools)
-	}
-}
-
-// traffic is a bounded load of short chats, each of one of many sessions.
-type traffic struct {
-	stop context.CancelFunc
-	done sync.WaitGroup
-
-	sent, failed atomic.Int64
-	mu           sync.Mutex
-	byModel      map[string]int // who answered, since forget
-	first        string         // failure
-}
-
-// send starts traffic; extra is added to each request's body.
-func (g *gateway) send(t *testing.T, clients int, extra string) *traffic {
-	ctx, stop := context.WithCancel(context.Background())
-	l := &traffic{stop: stop, byModel: map[string]int{}}
-	for i := range clients {
-		l.done.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				l.one(ctx, g, fmt.Sprintf("s-%d-%d", i, n/4), extra)
-			}
-		})
-	}
-	t.Cleanup(l.end)
-	return l
-}
-
-func (l *traffic) end() {
-	l.stop()
-	l.done.Wait()
-}
-
-func (l *traffic) one(ctx context.Context, g *gateway, session, extra string) {
-	text, status, err := g.chatAs(ctx, session, extra)
-	if ctx.Err() != nil {
-		return
-	}
-	l.sent.Add(1)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil || status != http.StatusOK {
-		l.failed.Add(1)
-		if l.first == "" {
-			l.first = fmt.Sprintf("status %d, %v, %.200s", status, err, text)
-		}
-		return
-	}
-	for _, name := range []string{stableModel, candidateModel} {
-		if strings.Contains(text, name) {
-			l.byModel[name]++
-		}
-	}
-}
-
-// forget returns who answered so far and starts to count anew.
-func (l *traffic) forget() map[string]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := l.byModel
-	l.byModel = map[string]int{}
-	return out
-}
-
-func (l *traffic) noneFailed(t testing.TB) {
-	t.Helper()
-	if n := l.failed.Load(); n > 0 {
-		t.Errorf("%d of %d requests failed, the first with %s", n, l.sent.Load(), l.first)
-	}
-}
-
-// chatAs asks who answers, as one of a session.
-func (g *gateway) chatAs(ctx context.Context, session, extra string) (text string, status int, err error) {
-	body := `{"model":"mymodel","messages":[{"role":"user","content":"Who are you?"}]` + cmp.Or(extra, `,"max_tokens":16`) + `}`
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url("/v1/chat/completions"), strings.NewReader(body))
-	if err != nil {
-		return "", 0, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-Session-Id", session)
-	resp, err := g.client.Do(r)
-	if err != nil {
-		return "", 0, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return string(answer), resp.StatusCode, err
-}
+// needs a cluster in test/e2e; docs/rollout-scenarios.md has the list.
 
 // A candidate that goes down altogether costs no client an answer: what it fails is
 // answered by stable, and it is stopped at once (scenario 4).
@@ -289,7 +40,10 @@ func TestRolloutOutage(t *testing.T) {
 
 // Answers that are well by HTTP and bad by content are found (scenario 17).
 func TestRolloutQuality(t *testing.T) {
-	for fault, guardrail := range map[string]string{"loopRate": rollout.LoopingAnswer, "emptyRate": rollout.EmptyAnswer, "invalidJsonRate": rollout.InvalidJSON} {
+	const tool = `,"tools":[{"type":"function","function":{"name":"look_up","parameters":{"type":"object","properties":{"what":{"type":"string"}}}}}],"tool_choice":"required"`
+	for fault, guardrail := range map[string]string{
+		"loopRate": rollout.LoopingAnswer, "emptyRate": rollout.EmptyAnswer, "invalidJsonRate": rollout.InvalidJSON, "invalidToolCallRate": rollout.InvalidToolCall,
+	} {
 		t.Run(guardrail, func(t *testing.T) {
 			t.Parallel()
 			format := "text"
@@ -297,7 +51,11 @@ func TestRolloutQuality(t *testing.T) {
 				format = "json_object"
 			}
 			g := startFiles(t, manifests(t))
-			l := g.send(t, 4, `,"max_tokens":400,"response_format":{"type":"`+format+`"}`)
+			extra := `,"max_tokens":400,"response_format":{"type":"` + format + `"}`
+			if guardrail == rollout.InvalidToolCall {
+				extra = `,"max_tokens":400` + tool
+			}
+			l := g.send(t, 4, extra)
 			g.untilShare(t, 5000)
 			g.faults(t, "default/qwen-v2", `{"`+fault+`": 0.8}`)
 			s := g.untilPhase(t, rollout.Aborted)
@@ -362,33 +120,73 @@ func TestRolloutAbortByHand(t *testing.T) {
 	g.untilShare(t, 5000)
 }
 
-// longStream reads a stream that takes a while, to its end; begun is called at its
-// first event.
-func (g *gateway) longStream(ctx context.Context, session string, begun func()) error {
-	once := sync.OnceFunc(begun)
-	defer once()
-	body := `{"model":"mymodel","stream":true,"ignore_eos":true,"max_tokens":800,"messages":[{"role":"user","content":"Tell a story."}]}`
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url("/v1/chat/completions"), strings.NewReader(body))
-	if err != nil {
-		return err
+// Who has promoted in full, and sees that it was wrong, can still abort, while it
+// soaks and after it has ended (scenario 9).
+func TestRolloutAbortAfterPromote(t *testing.T) {
+	for _, phase := range []rollout.Phase{rollout.Soaking, rollout.Promoted} {
+		t.Run(string(phase), func(t *testing.T) {
+			t.Parallel()
+			files := manifests(t)
+			if phase == rollout.Soaking {
+				files = manifests(t, "duration: 1s", "duration: 1h")
+			}
+			g := startFiles(t, files)
+			l := g.send(t, 2, "")
+			g.untilShare(t, 5000)
+			g.ask(t, rollout.VerbPromoteFull, 0)
+			g.untilPhase(t, phase)
+			if s := g.untilShare(t, rollout.Whole); s.Phase != phase {
+				t.Fatalf("it is %s", s.Phase)
+			}
+			g.ask(t, rollout.VerbAbort, 0)
+			g.until(t, "aborted", func(_ *cfv1a1.InferenceRollout, s rollout.State) bool { return s.Phase == rollout.Aborted })
+			l.forget()
+			for i := range 50 {
+				l.one(t.Context(), g, fmt.Sprint("after-", i), "")
+			}
+			l.end()
+			l.noneFailed(t)
+			if by := l.forget(); by[candidateModel] > 0 {
+				t.Errorf("the aborted candidate still answers: %v", by)
+			}
+		})
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-Session-Id", session)
-	resp, err := g.client.Do(r)
-	if err != nil {
-		return err
+}
+
+// When stable breaks the limit as well, the candidate is not blamed: a person is asked
+// (scenario 14).
+func TestRolloutStableIsBadToo(t *testing.T) {
+	t.Parallel()
+	g := startFiles(t, planned(t, "  - setShare: {percent: 50}\n  - hold: {minDuration: 1h}\n", "    - {name: error-rate, minSamples: 20, absolute: {maxRate: 0.05}}\n"))
+	g.untilShare(t, 5000)
+	for _, pool := range []string{"default/qwen-v1", "default/qwen-v2"} {
+		g.faults(t, pool, `{"failRate": 0.1}`)
 	}
-	defer resp.Body.Close()
-	head := make([]byte, 1)
-	if _, err := io.ReadFull(resp.Body, head); err != nil {
-		return fmt.Errorf("%s: %w", session, err)
+	g.send(t, 4, "")
+	s := g.until(t, "paused", func(o *cfv1a1.InferenceRollout, s rollout.State) bool {
+		if s.Phase == rollout.Aborted {
+			t.Fatalf("aborted: %s", o.Status.Message)
+		}
+		return s.Pause != nil
+	})
+	if s.Pause.Reason != "StableDegraded" || s.Share.Set != 5000 {
+		t.Errorf("paused at %s for %s: %s", s.Share.Set, s.Pause.Reason, s.Pause.Message)
 	}
-	once()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || !bytes.HasSuffix(bytes.TrimSpace(text), []byte("[DONE]")) {
-		return fmt.Errorf("%s: status %d, %d bytes, %w", session, resp.StatusCode, len(text), err)
+}
+
+// Too little traffic is no reason to go back, nor to go on (scenario 5).
+func TestRolloutWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	g := startFiles(t, planned(t, "  - setShare: {percent: 50}\n  - hold: {minDuration: 1s, maxDuration: 3s}\n  - setShare: {percent: 100}\n", "    - {name: error-rate, minSamples: 20}\n"))
+	s := g.until(t, "paused", func(o *cfv1a1.InferenceRollout, s rollout.State) bool {
+		if s.Phase == rollout.Aborted {
+			t.Fatalf("aborted: %s", o.Status.Message)
+		}
+		return s.Pause != nil
+	})
+	if s.Pause.Reason != "InsufficientData" || s.Share.Set != 5000 || s.Books[rollout.ErrorRate].Verdict != rollout.Insufficient {
+		t.Errorf("paused at %s for %s: %s; the verdict is %s", s.Share.Set, s.Pause.Reason, s.Pause.Message, s.Books[rollout.ErrorRate].Verdict)
 	}
-	return nil
 }
 
 // A candidate with a quarter of stable's endpoints gets no more than they can take,
@@ -484,98 +282,4 @@ func TestRolloutSupersede(t *testing.T) {
 	}
 	l.end()
 	l.noneFailed(t)
-}
-
-// Sessions that stay with their version find their prefixes cached there; with every
-// request by chance the candidate's cache is of little use (scenario 15).
-func TestRolloutCache(t *testing.T) {
-	t.Parallel()
-	g := startFiles(t, manifests(t, `--max-model-len`, `--enable-prompt-tokens-details, --max-model-len`, "percent: 50", "percent: 25"))
-	g.untilShare(t, 2500)
-	sticky, random := g.conversations(t, "sticky", true), g.conversations(t, "random", false)
-	if sticky[candidateModel] < 0.9*sticky[stableModel] {
-		t.Errorf("with sessions the candidate has cached %.0f %%, stable %.0f %%", 100*sticky[candidateModel], 100*sticky[stableModel])
-	}
-	if random[candidateModel] > 0.75*random[stableModel] {
-		t.Errorf("by chance the candidate has cached %.0f %%, stable %.0f %%: the test shows nothing", 100*random[candidateModel], 100*random[stableModel])
-	}
-	t.Logf("cached with sessions: %v, by chance: %v", sticky, random)
-}
-
-// conversations has many of five turns and returns, by version, which part of the
-// prompts of later turns was cached.
-func (g *gateway) conversations(t *testing.T, salt string, sticky bool) map[string]float64 {
-	t.Helper()
-	var mu sync.Mutex
-	cached, prompt := map[string]float64{}, map[string]float64{}
-	var group sync.WaitGroup
-	for i := range 60 {
-		group.Go(func() {
-			history := fmt.Sprintf("[%s %d] ", salt, i)
-			for turn := range 5 {
-				history += strings.Repeat(fmt.Sprintf("turn %d of conversation %d says this. ", turn, i), 30)
-				session := ""
-				if sticky {
-					session = fmt.Sprint(salt, i)
-				}
-				c, p, version, err := g.turn(t.Context(), session, history)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if turn > 0 {
-					mu.Lock()
-					cached[version] += c
-					prompt[version] += p
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	group.Wait()
-	out := map[string]float64{}
-	for version := range prompt {
-		out[version] = cached[version] / prompt[version]
-	}
-	return out
-}
-
-func (g *gateway) turn(ctx context.Context, session, prompt string) (cached, tokens float64, version string, err error) {
-	body, err := json.Marshal(map[string]any{"model": "mymodel", "max_tokens": 8, "messages": []map[string]string{{"role": "user", "content": prompt}}})
-	if err != nil {
-		return 0, 0, "", err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url("/v1/chat/completions"), bytes.NewReader(body))
-	if err != nil {
-		return 0, 0, "", err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if session != "" {
-		r.Header.Set("X-Session-Id", session)
-	}
-	resp, err := g.client.Do(r)
-	if err != nil {
-		return 0, 0, "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, 0, "", err
-	}
-	var a struct {
-		Usage struct {
-			PromptTokens float64 `json:"prompt_tokens"`
-			Details      struct {
-				Cached float64 `json:"cached_tokens"`
-			} `json:"prompt_tokens_details"`
-		}
-	}
-	if err := json.Unmarshal(text, &a); err != nil || a.Usage.PromptTokens == 0 {
-		return 0, 0, "", fmt.Errorf("status %d: %.200s (%w)", resp.StatusCode, text, err)
-	}
-	version = stableModel
-	if strings.Contains(string(text), candidateModel) {
-		version = candidateModel
-	}
-	return a.Usage.Details.Cached, a.Usage.PromptTokens, version, nil
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"crossfade.dev/internal/rollout"
@@ -40,7 +41,8 @@ func detections() []detection {
 }
 
 // printDetections measures how long the test takes at alpha 1 %, margin 1.25.
-func printDetections(out io.Writer, runs int, seed uint64) {
+func printDetections(out io.Writer, o options) {
+	runs, seed := o.detections, o.seed
 	fmt.Fprintf(out, "\nThe test alone, alpha 1 %%, margin 1.25, windows of 10 s; time until harm is found, %d runs of each\n", runs)
 	fmt.Fprintf(out, "%-24s %6s %6s %10s %10s %8s\n", "regression", "rps", "share", "median", "p90", "missed")
 	for _, d := range detections() {
@@ -98,35 +100,47 @@ func poisson(r *rand.Rand, mean float64) (n int64) {
 	return n
 }
 
-// printRollouts measures how long whole rollouts take to abort, guardrails by default.
-func printRollouts(out io.Writer, runs int, seed uint64) {
-	fmt.Fprintf(out, "\nWhole rollouts at 5 %%, default guardrails, requests of sessions of 10; time from the first traffic to the abort, %d runs of each\n", runs)
-	fmt.Fprintf(out, "%-24s %6s %10s %10s %8s\n", "regression", "rps", "median", "p90", "missed")
+// regressions are what whole rollouts have to find.
+func regressions() []null {
+	with := func(name string, change func(*traffic)) null {
+		t := usual()
+		change(&t)
+		return null{name, t}
+	}
+	return []null{
+		with("errors to 100%", func(t *traffic) { t.bad[failed] = 1 }),
+		with("errors to 20%", func(t *traffic) { t.bad[failed] = 0.2 }),
+		with("errors to 2%", func(t *traffic) { t.bad[failed] = 0.02 }),
+		with("TTFT x2", func(t *traffic) { t.slower = 2 }),
+		with("TTFT x1.5", func(t *traffic) { t.slower = 1.5 }),
+		with("TTFT x1.1", func(t *traffic) { t.slower = 1.1 }),
+		with("TPOT x1.5", func(t *traffic) { t.slack = 1.5 }),
+		with("half of the answers empty", func(t *traffic) { t.bad[empty] = 0.5 }),
+		with("5% of the answers loop", func(t *traffic) { t.bad[loops] = 0.05 }),
+		with("20% of the JSON is none", func(t *traffic) { t.bad[badJSON] = 0.2 }),
+	}
+}
+
+// printRollouts measures how long whole rollouts take to abort.
+func printRollouts(out io.Writer, o options) {
+	fmt.Fprintf(out, "\nWhole rollouts at 5 %%, sessions of %g requests; time from the first traffic to the abort, %d runs of each\n", o.session, o.detections)
+	fmt.Fprintf(out, "%-26s %6s %10s %10s %8s\n", "regression", "rps", "median", "p90", "missed")
 	for _, rps := range []float64{2, 20} {
-		for _, c := range []struct {
-			name   string
-			change func(*traffic)
-		}{
-			{"errors to 100%", func(t *traffic) { t.errors[0] = 1 }},
-			{"errors to 20%", func(t *traffic) { t.errors[0] = 0.2 }},
-			{"errors to 2%", func(t *traffic) { t.errors[0] = 0.02 }},
-			{"TTFT x2", func(t *traffic) { t.slower = 2 }},
-			{"TTFT x1.5", func(t *traffic) { t.slower = 1.5 }},
-			{"TTFT x1.1", func(t *traffic) { t.slower = 1.1 }},
-		} {
-			t := usual()
-			t.rps, t.perUser, t.voice = rps, 10, 0.3
-			c.change(&t)
-			times, missed := aborts(t, runs, seed)
-			fmt.Fprintf(out, "%-24s %6g %10s %10s %8d\n", c.name, rps, quantile(times, runs, 0.5), quantile(times, runs, 0.9), missed)
+		for _, r := range regressions() {
+			if !strings.Contains(r.name, o.only) {
+				continue
+			}
+			r.traffic.rps, r.traffic.perUser, r.traffic.voice = rps, o.session, 0.3
+			times, missed := aborts(r.traffic, o)
+			fmt.Fprintf(out, "%-26s %6g %10s %10s %8d\n", r.name, rps, quantile(times, o.detections, 0.5), quantile(times, o.detections, 0.9), missed)
 		}
 	}
 }
 
-func aborts(t traffic, runs int, seed uint64) (times []time.Duration, missed int) {
-	p := plan(2 * time.Hour)
-	for i := range runs {
-		s, exposed := follow(p, newWorld(t, seed+uint64(i)), 2*time.Hour)
+func aborts(t traffic, o options) (times []time.Duration, missed int) {
+	p := plan(2*time.Hour, o.guardrails...)
+	for i := range o.detections {
+		s, exposed := follow(p, newWorld(t, o.seed+uint64(i)), 2*time.Hour)
 		if s.Phase == rollout.Aborting {
 			times = append(times, exposed)
 		} else {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -13,27 +14,33 @@ func TestHealthyRollouts(t *testing.T) {
 		runs = 1
 	}
 	for _, n := range nulls()[:5] {
-		if aborted, promoted := countNull(n, runs, 1); aborted > 0 || promoted != runs {
-			t.Errorf("%s: of %d healthy rollouts %d were aborted and %d promoted", n.name, runs, aborted, promoted)
+		if got := countNull(n, options{runs: runs, seed: 1}); got.aborted > 0 || got.promoted != runs {
+			t.Errorf("%s: of %d healthy rollouts: %+v", n.name, runs, got)
 		}
 	}
 }
 
-// TestRegressions checks that the same seeds find what is wrong in time.
+// TestRegressions checks that the same seeds find what is wrong in time, and that what
+// is within the tolerance is no reason to stop.
 func TestRegressions(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		within time.Duration
-		change func(*traffic)
+		within time.Duration // 0: never
 	}{
-		{"errors to 100%", 20 * time.Second, func(t *traffic) { t.errors[0] = 1 }},
-		{"errors to 20%", 2 * time.Minute, func(t *traffic) { t.errors[0] = 0.2 }},
-		{"TTFT x2", 5 * time.Minute, func(t *traffic) { t.slower = 2 }},
+		{"errors to 100%", 20 * time.Second},
+		{"errors to 20%", time.Minute},
+		{"errors to 2%", 25 * time.Minute},
+		{"TTFT x2", 5 * time.Minute},
+		{"TTFT x1.5", 5 * time.Minute},
+		{"TTFT x1.1", 0},
+		{"TPOT x1.5", 5 * time.Minute},
 	} {
-		traffic := usual()
-		c.change(&traffic)
-		times, missed := aborts(traffic, 3, 1)
-		if missed > 0 || times[len(times)/2] > c.within {
+		i := slices.IndexFunc(regressions(), func(n null) bool { return n.name == c.name })
+		times, missed := aborts(regressions()[i].traffic, options{detections: 3, seed: 1})
+		switch {
+		case c.within == 0 && missed < 3:
+			t.Errorf("%s: aborted after %v", c.name, times)
+		case c.within > 0 && (missed > 0 || times[1] > c.within):
 			t.Errorf("%s: missed %d of 3, times %v, want a median within %s", c.name, missed, times, c.within)
 		}
 	}

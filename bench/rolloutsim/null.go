@@ -32,15 +32,17 @@ func nulls() []null {
 }
 
 // plan is the rollout of the simulations: steps of 5, 25, 50 % for as long as the
-// test of error rates should last, guardrails by default.
-func plan(hold time.Duration) *rollout.Plan {
+// test of error rates should last. Without names the guardrails are those by default.
+func plan(hold time.Duration, guardrails ...string) *rollout.Plan {
 	p := &rollout.Plan{Name: "bench/rollout", Stable: "v1", Candidate: "v2"}
 	for _, share := range []rollout.Share{500, 2500, 5000} {
 		p.Steps = append(p.Steps, rollout.PlanStep{Kind: rollout.SetShare, Share: share}, rollout.PlanStep{Kind: rollout.Hold, Min: hold})
 	}
 	p.Steps = append(p.Steps, rollout.PlanStep{Kind: rollout.SetShare, Share: rollout.Whole})
 	p.Analysis.Tick = tick
-	p.Analysis.Guardrails = []rollout.Guardrail{{Name: rollout.ErrorRate}, {Name: rollout.TTFT}}
+	for _, name := range guardrails {
+		p.Analysis.Guardrails = append(p.Analysis.Guardrails, rollout.Guardrail{Name: name})
+	}
 	p.Complete()
 	return p
 }
@@ -66,28 +68,34 @@ func follow(p *rollout.Plan, w *world, limit time.Duration) (*rollout.State, tim
 }
 
 // printNulls counts what becomes of rollouts that should all be promoted.
-func printNulls(out io.Writer, only string, runs int, seed uint64) {
-	fmt.Fprintf(out, "A/A rollouts, 5, 25 and 50 %% for 20 minutes each, at most 3 hours; %d runs of each kind\n", runs)
-	fmt.Fprintf(out, "%-60s %8s %8s %10s\n", "kind", "aborted", "rate", "promoted")
+func printNulls(out io.Writer, o options) {
+	fmt.Fprintf(out, "A/A rollouts, 5, 25 and 50 %% for 20 minutes each, at most 3 hours; %d runs of each kind\n", o.runs)
+	fmt.Fprintf(out, "%-60s %8s %8s %8s %10s\n", "kind", "aborted", "rate", "paused", "promoted")
 	for _, n := range nulls() {
-		if !strings.Contains(n.name, only) {
+		if !strings.Contains(n.name, o.only) {
 			continue
 		}
-		aborted, promoted := countNull(n, runs, seed)
-		fmt.Fprintf(out, "%-60s %8d %7.2f%% %10d\n", n.name, aborted, 100*float64(aborted)/float64(runs), promoted)
+		c := countNull(n, o)
+		fmt.Fprintf(out, "%-60s %8d %7.2f%% %8d %10d\n", n.name, c.aborted, 100*float64(c.aborted)/float64(o.runs), c.paused, c.promoted)
 	}
 }
 
-func countNull(n null, runs int, seed uint64) (aborted, promoted int) {
-	p := plan(20 * time.Minute)
-	for i := range runs {
-		s, _ := follow(p, newWorld(n.traffic, seed+uint64(i)), 3*time.Hour)
+// ends counts how rollouts ended. Who waits for a person is not promoted; a soft
+// guardrail does that.
+type ends struct{ aborted, paused, promoted int }
+
+func countNull(n null, o options) (c ends) {
+	p := plan(20*time.Minute, o.guardrails...)
+	for i := range o.runs {
+		s, _ := follow(p, newWorld(n.traffic, o.seed+uint64(i)), 3*time.Hour)
 		switch s.Phase {
 		case rollout.Aborting, rollout.Aborted:
-			aborted++
+			c.aborted++
+		case rollout.Paused:
+			c.paused++
 		case rollout.Promoted:
-			promoted++
+			c.promoted++
 		}
 	}
-	return aborted, promoted
+	return c
 }

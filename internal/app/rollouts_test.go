@@ -175,10 +175,10 @@ func TestAbortNeedsNoDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		*rings = 0
+		rings.Store(0)
 		time.Sleep(2 * rebind)
-		if *rings != 1 {
-			t.Errorf("%d builds were asked for to write it again", *rings)
+		if rings.Load() != 1 {
+			t.Errorf("%d builds were asked for to write it again", rings.Load())
 		}
 		r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
 		text, err := os.ReadFile(path)
@@ -199,8 +199,8 @@ func TestOneBuildIsAskedForAgain(t *testing.T) {
 			r.apply([]*cfv1a1.InferenceRollout{object("a")}, false)
 		}
 		time.Sleep(2 * rebind)
-		if *rings != 1 {
-			t.Errorf("%d builds were asked for", *rings)
+		if rings.Load() != 1 {
+			t.Errorf("%d builds were asked for", rings.Load())
 		}
 	})
 }

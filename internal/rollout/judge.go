@@ -40,28 +40,47 @@ func (m *machine) judge() {
 	}
 }
 
-// hardCount is among how many guardrails the error budget is shared.
-func (a *Analysis) hardCount() int {
-	n := 0
-	for _, g := range a.Guardrails {
-		if g.Class == Hard && !g.DryRun && !g.External {
-			n++
-		}
+// weight is how much of the error budget a metric gets, relative to others. Metrics
+// whose harm is small and slow to show get more: an e-value that has to reach 300 or
+// 1,300 makes minutes there, and hardly a window where half of the answers are empty.
+func weight(metric string) float64 {
+	switch metric {
+	case ErrorRate:
+		return 4
+	case TTFT:
+		return 3
+	case TPOT, E2E, SlowestGap:
+		return 2
 	}
-	return max(n, 1)
+	return 1
 }
 
-// budget is the guardrail's part of the error budget. Two tests, against stable
-// and against the limit, share it.
+// shares reports whether the guardrail takes part in the error budget of those that
+// abort.
+func (g *Guardrail) shares() bool { return g.Class == Hard && !g.DryRun && !g.External }
+
+// budget is the guardrail's part of the error budget: together those that abort have
+// all of it, by their weights. Two tests, against stable and against the limit, share
+// a part. One that does not abort is judged by the whole.
 func (a *Analysis) budget(g *Guardrail) stats.Budget {
 	alpha := a.Alpha
 	if g.Class == Hard {
-		alpha /= float64(a.hardCount())
+		alpha *= weight(g.Name) / max(a.weights(), weight(g.Name))
 	}
 	if g.Max > 0 {
 		alpha /= 2
 	}
 	return stats.Budget{Alpha: alpha, Beta: a.Beta, MinSamples: g.MinSamples}
+}
+
+// weights is the sum of the weights among which the error budget is shared.
+func (a *Analysis) weights() (sum float64) {
+	for i := range a.Guardrails {
+		if g := &a.Guardrails[i]; g.shares() {
+			sum += weight(g.Name)
+		}
+	}
+	return sum
 }
 
 // Measure returns what is known of the guardrail against stable.
