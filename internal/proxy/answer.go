@@ -155,7 +155,12 @@ func (x *exchange) settle() {
 
 // reason tells how an answer ended that was passed on whole.
 func (x *exchange) reason() string {
-	return answerReason(&x.visit.Outcome, x.events, x.request.HasModel && x.pool.Inference)
+	reason := answerReason(&x.visit.Outcome, x.events, x.request.HasModel && x.pool.Inference)
+	if reason == llm.ReasonUpstreamTruncated && x.r.Context().Err() != nil {
+		// An engine ends its answer early when it hears that nobody listens.
+		return llm.ReasonClientClosed
+	}
+	return reason
 }
 
 // answerReason tells how an answer ended of which all came that the engine sent.
