@@ -47,12 +47,19 @@ func start(t *testing.T, from string) *gateway {
 // startFiles does the same with manifests by name.
 func startFiles(t *testing.T, files map[string]string) *gateway {
 	t.Helper()
+	return startWith(t, files, "")
+}
+
+// startWith does the same with a state file; "" is none.
+func startWith(t *testing.T, files map[string]string, state string) *gateway {
+	t.Helper()
 	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
 	for name, text := range files {
 		g.write(t, name, text)
 	}
 	cfg := app.Defaults()
 	cfg.Paths, cfg.Admin, cfg.SimSpeed, cfg.Drain, cfg.HoldOff = []string{g.dir}, g.admin, 100, 10*time.Second, time.Millisecond
+	cfg.StateFile = state
 	cfg.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	up, err := app.NewUp(cfg)
 	if err != nil {
