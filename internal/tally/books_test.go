@@ -429,11 +429,45 @@ func TestNoAllocationPerRequest(t *testing.T) {
 	o := outcome(at(1))
 	for _, p := range []Part{part(a, true, ""), part(a, false, "a session")} {
 		if n := testing.AllocsPerRun(100, func() {
-			b.Arrive(p, nil, o.Start)
+			p.Ticket = b.Arrive(p, modelCall(true), o.Start)
 			b.FirstByte(p, 200, o.Start)
 			b.Close(p, o)
 		}); n > 0 {
 			t.Errorf("%v allocations for a request of %q", n, p.Key)
 		}
+	}
+}
+
+// BenchmarkRequest is what a request costs in the books, of sessions and by chance.
+func BenchmarkRequest(b *testing.B) {
+	for name, key := range map[string]string{"chance": "", "session": "a session"} {
+		b.Run(name, func(b *testing.B) {
+			books, a := New(Options{}, noon), watched()
+			books.Adopt(snapshotOf(a), noon)
+			b.ReportAllocs()
+			b.RunParallel(func(run *testing.PB) {
+				o, c := outcome(at(1)), modelCall(true)
+				for candidate := false; run.Next(); candidate = !candidate {
+					p := part(a, candidate, key)
+					p.Ticket = books.Arrive(p, c, o.Start)
+					books.FirstByte(p, 200, o.FirstByte)
+					books.Close(p, o)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkCounts is what a reading costs while many wait.
+func BenchmarkCounts(b *testing.B) {
+	books, a := New(Options{}, noon), watched()
+	books.Adopt(snapshotOf(a), noon)
+	heardOf(books, a, true)
+	for range 10_000 {
+		send(books, a, true, true, "", 2)
+	}
+	b.ReportAllocs()
+	for second := 3.0; b.Loop(); second += 5 {
+		books.Counts(at(second))
 	}
 }
