@@ -63,38 +63,39 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Values from outside that are out of bounds act by their class: a hard one aborts, a
 // soft one pauses, and none does while all are good.
 func TestRolloutProviders(t *testing.T) {
-	for name, external := range map[string]string{
-		"prometheus": `prometheus: {address: %s, query: 'cost{pool="{{candidate}}",than="{{stable}}"}'}`,
-		"webhook":    `webhook: {url: %s/judge}`,
+	for name, c := range map[string]struct {
+		class, external string
+		want            rollout.Phase
+	}{
+		"prometheus": {"Hard", `prometheus: {address: %s, query: 'cost{pool="{{candidate}}",than="{{stable}}"}'}`, rollout.Aborted},
+		"webhook":    {"Soft", `webhook: {url: %s/judge}`, rollout.Paused},
 	} {
-		for class, want := range map[string]rollout.Phase{"Hard": rollout.Aborted, "Soft": rollout.Paused} {
-			t.Run(name+" "+class, func(t *testing.T) {
-				t.Parallel()
-				p := newProvider(t)
-				g := startFiles(t, planned(t, "  - setShare: {percent: 50}\n  - hold: {minDuration: 1h}\n", fmt.Sprintf(
-					"    - {name: outside, class: %s, external: {max: 2, interval: 5s, %s}}\n", class, fmt.Sprintf(external, p.URL))))
-				g.until(t, "told a good value", func(o *cfv1a1.InferenceRollout, s rollout.State) bool {
-					if s.Phase == rollout.Aborted || s.Pause != nil {
-						t.Fatalf("%s: %s", s.Phase, o.Status.Message)
-					}
-					b := s.Books["outside"]
-					return b != nil && b.External.Value == 1 && s.Share.Set == 5000
-				})
-				p.set(3, false)
-				s := g.until(t, string(want), func(_ *cfv1a1.InferenceRollout, s rollout.State) bool { return s.Phase == want })
-				reason := ""
-				if want == rollout.Aborted {
-					last := s.History[len(s.History)-1]
-					reason = last.Reason + " " + last.Message
-				} else {
-					reason = s.Pause.Reason + " " + s.Pause.Message
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			g := startFiles(t, planned(t, "  - setShare: {percent: 50}\n  - hold: {minDuration: 1h}\n", fmt.Sprintf(
+				"    - {name: outside, class: %s, external: {max: 2, interval: 5s, %s}}\n", c.class, fmt.Sprintf(c.external, p.URL))))
+			g.until(t, "told a good value", func(o *cfv1a1.InferenceRollout, s rollout.State) bool {
+				if s.Phase == rollout.Aborted || s.Pause != nil {
+					t.Fatalf("%s: %s", s.Phase, o.Status.Message)
 				}
-				if !strings.HasPrefix(reason, "GuardrailFailed outside: 3 is outside") {
-					t.Errorf("%s for %s", want, reason)
-				}
-				p.check(t, name)
+				b := s.Books["outside"]
+				return b != nil && b.External.Value == 1 && s.Share.Set == 5000
 			})
-		}
+			p.set(3, false)
+			s := g.until(t, string(c.want), func(_ *cfv1a1.InferenceRollout, s rollout.State) bool { return s.Phase == c.want })
+			why := ""
+			if c.want == rollout.Aborted {
+				last := s.History[len(s.History)-1]
+				why = last.Reason + " " + last.Message
+			} else {
+				why = s.Pause.Reason + " " + s.Pause.Message
+			}
+			if !strings.HasPrefix(why, "GuardrailFailed outside: 3 is outside") {
+				t.Errorf("%s for %s", c.want, why)
+			}
+			p.check(t, name)
+		})
 	}
 }
 

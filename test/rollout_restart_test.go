@@ -54,9 +54,9 @@ func (p *process) kill() {
 	p.client.CloseIdleConnections()
 }
 
-func newProcess(t *testing.T, files map[string]string) *process {
+func newProcess(t *testing.T, binary string, files map[string]string) *process {
 	t.Helper()
-	p := &process{gateway: newGateway(t, files), binary: buildBinary(t), state: filepath.Join(t.TempDir(), "state.json")}
+	p := &process{gateway: newGateway(t, files), binary: binary, state: filepath.Join(t.TempDir(), "state.json")}
 	t.Cleanup(p.kill)
 	p.begin(t)
 	return p
@@ -78,11 +78,25 @@ func keepsOn(t *testing.T, before, after rollout.State) {
 	}
 }
 
-// The process is killed at moments of chance while the share grows. Each time it goes
-// on where it was: no share falls, no step is done twice, and it ends as it would have
-// without (scenario 8, on a laptop).
+// The process is killed: in the middle of a ramp, and after an abort (scenario 8, on a
+// laptop).
 func TestRolloutKilled(t *testing.T) {
 	t.Parallel()
+	binary := buildBinary(t)
+	t.Run("ramp", func(t *testing.T) {
+		t.Parallel()
+		killedInRamp(t, binary)
+	})
+	t.Run("abort", func(t *testing.T) {
+		t.Parallel()
+		killedAfterAbort(t, binary)
+	})
+}
+
+// killedInRamp kills at moments of chance while the share grows. Each time the rollout
+// goes on where it was: no share falls, no step is done twice, and it ends as it would
+// have without.
+func killedInRamp(t *testing.T, binary string) {
 	shares := []rollout.Share{500, 2000, 4000, 6000, 8000, 10_000}
 	steps := ""
 	for _, s := range shares {
@@ -91,7 +105,7 @@ func TestRolloutKilled(t *testing.T) {
 			steps += "  - hold: {minDuration: 1s}\n"
 		}
 	}
-	p := newProcess(t, planned(t, steps, "    - {name: error-rate, minSamples: 10}\n"))
+	p := newProcess(t, binary, planned(t, steps, "    - {name: error-rate, minSamples: 10}\n"))
 	l := p.send(t, 4, "")
 	defer l.end() // what is sent while nobody is there fails
 
@@ -111,7 +125,7 @@ func TestRolloutKilled(t *testing.T) {
 		if last.Phase == rollout.Aborted {
 			t.Fatalf("aborted: %+v", last.History)
 		}
-		if kills++; kills <= 6 {
+		if kills++; kills <= 4 {
 			p.kill()
 			p.begin(t)
 		} else if kills > 200 {
@@ -129,10 +143,10 @@ func TestRolloutKilled(t *testing.T) {
 	}
 }
 
-// An abort that was asked for is in force from the first request after a crash on.
-func TestRolloutAbortSurvivesACrash(t *testing.T) {
-	t.Parallel()
-	p := newProcess(t, manifests(t))
+// killedAfterAbort: an abort that was asked for is in force from the first request
+// after a crash on.
+func killedAfterAbort(t *testing.T, binary string) {
+	p := newProcess(t, binary, manifests(t))
 	p.untilShare(t, 5000)
 	p.ask(t, rollout.VerbAbort, 0)
 	p.kill()

@@ -127,7 +127,7 @@ func printRollouts(out io.Writer, o options) {
 	fmt.Fprintf(out, "%-26s %6s %10s %10s %8s\n", "regression", "rps", "median", "p90", "missed")
 	for _, rps := range []float64{2, 20} {
 		for _, r := range regressions() {
-			if !strings.Contains(r.name, o.only) {
+			if !strings.Contains(fmt.Sprintf("%s at %g rps", r.name, rps), o.only) {
 				continue
 			}
 			r.traffic.rps, r.traffic.perUser, r.traffic.voice = rps, o.session, 0.3

@@ -31,7 +31,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.runs, "runs", 1000, "A/A rollouts of each kind")
 	flag.IntVar(&o.detections, "detections", 200, "runs of each detection")
-	flag.StringVar(&o.only, "only", "", "only rollouts whose kind or regression contains this")
+	flag.StringVar(&o.only, "only", "", "only rollouts whose kind, or regression with its traffic (TTFT x2 at 20 rps), contains this")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first run")
 	flag.Float64Var(&o.session, "session", 10, "requests of a session in whole rollouts, on average")
 	names := flag.String("guardrails", "", "names of the guardrails, with commas; empty: those by default")

@@ -41,12 +41,12 @@ func (m *machine) judge() {
 }
 
 // weight is how much of the error budget a metric gets, relative to others. Metrics
-// whose harm is small and slow to show get more: an e-value that has to reach 300 or
-// 1,300 makes minutes there, and hardly a window where half of the answers are empty.
+// whose harm is small and slow to show get more: an e-value that has to reach 250 or
+// 1,500 makes minutes there, and hardly a window where half of the answers are empty.
 func weight(metric string) float64 {
 	switch metric {
 	case ErrorRate:
-		return 4
+		return 6
 	case TTFT:
 		return 3
 	case TPOT, E2E, SlowestGap:
