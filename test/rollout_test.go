@@ -83,6 +83,30 @@ func TestRolloutRejections(t *testing.T) {
 	}
 }
 
+// A candidate that takes requests and answers none is stopped though none of them ends,
+// and where the plan cuts what runs, stable answers them all.
+func TestRolloutHung(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a request is late after half a minute")
+	}
+	t.Parallel()
+	files := manifests(t)
+	files["3-rollout.yaml"] += "  abort: {inFlight: Cancel}\n"
+	g := startFiles(t, files)
+	l := g.send(t, 4, "")
+	g.untilShare(t, 5000)
+	g.faults(t, "default/qwen-v2", `{"hangRate": 1}`)
+	more := g.send(t, 40, "")
+	s := g.untilPhase(t, rollout.Aborted)
+	l.end()
+	more.end()
+	l.noneFailed(t)
+	more.noneFailed(t)
+	if last := s.History[len(s.History)-1]; last.Reason != "BreakerTripped" && last.Reason != "GuardrailFailed" {
+		t.Errorf("aborted for %s: %s", last.Reason, last.Message)
+	}
+}
+
 // An operator aborts at half of the traffic with many streams running: all end well,
 // nothing new arrives, and the same candidate can be tried again (scenario 9).
 func TestRolloutAbortByHand(t *testing.T) {

@@ -51,7 +51,7 @@ func rescue(o *cfv1a1.InferenceRollout, plan *rollout.Plan) *rollout.State {
 	state := &rollout.State{
 		Phase: rollout.Paused, At: time.Now(), Number: o.Status.Attempt, Key: plan.Key(), SpecAttempt: plan.Attempt,
 		Stable: plan.Stable, Candidate: plan.Candidate, PlanHash: plan.Hash(),
-		Pause: &rollout.Pause{Reason: unreadable, Since: time.Now(), Message: "status.machine cannot be read, so the attempt is not known; the share stays: abort, or promote --full, or mend the text (it is kept until then)"},
+		Pause: &rollout.Pause{Reason: unreadable, Since: time.Now(), Message: "status.machine cannot be read, so the attempt is not known; the share stays: abort, or promote --full, or mend the text (what is there now is kept until then)"},
 	}
 	if s := o.Status.Shares; s != nil {
 		state.Number, state.Epoch = s.Attempt, s.Epoch

@@ -25,8 +25,8 @@ const (
 // once sends the next request of the course.
 func (r *Runner) once(ctx context.Context, o *order, address string, c *course) error {
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+	case o.slots <- struct{}{}:
+		defer func() { <-o.slots }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -14,7 +14,7 @@ import (
 
 // Limits. A first request may wait for a compiler.
 const (
-	atOnce     = 4               // requests under way, to one endpoint each
+	atOnce     = 4               // requests of a rollout under way, to one endpoint each
 	patience   = 3 * time.Minute // for one answer
 	maxAnswer  = 4 << 20         // bytes of it that are read
 	firstPause = time.Second     // after a failure
@@ -33,10 +33,10 @@ type Options struct {
 type Runner struct {
 	opts  Options
 	plain *http.Transport
-	slots chan struct{}
 	wake  chan struct{}
 
 	mu     sync.Mutex
+	slots  map[string]chan struct{} // by rollout: one that hangs must not hold up others
 	wanted map[target]order
 	done   map[target]*progress
 }
@@ -56,6 +56,7 @@ type order struct {
 	identity *routing.Identity
 	model    string // "": that of the pool
 	lacking  bool   // it is known not to serve the model yet
+	slots    chan struct{}
 }
 
 // progress is how far a target is.
@@ -70,7 +71,7 @@ func New(opts Options) *Runner {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Runner{
-		opts: opts, slots: make(chan struct{}, atOnce), wake: make(chan struct{}, 1),
+		opts: opts, slots: map[string]chan struct{}{}, wake: make(chan struct{}, 1),
 		plain: &http.Transport{
 			DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, DisableCompression: true,
 			IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
@@ -90,7 +91,17 @@ func (r *Runner) Set(splits []tally.Split) {
 		}
 	}
 	r.mu.Lock()
-	r.wanted = wanted
+	slots := map[string]chan struct{}{}
+	for t, o := range wanted {
+		if slots[t.rollout] == nil {
+			if slots[t.rollout] = r.slots[t.rollout]; slots[t.rollout] == nil {
+				slots[t.rollout] = make(chan struct{}, atOnce)
+			}
+		}
+		o.slots = slots[t.rollout]
+		wanted[t] = o
+	}
+	r.wanted, r.slots = wanted, slots
 	for t := range r.done {
 		if _, ok := wanted[t]; !ok {
 			delete(r.done, t)

@@ -145,6 +145,30 @@ func TestWarmsEveryEndpoint(t *testing.T) {
 	})
 }
 
+// deaf answers requests to some hosts never, and the rest well.
+type deaf struct{ hosts string }
+
+func (h deaf) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.Contains(h.hosts, r.URL.Host) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return always(200).RoundTrip(r)
+}
+
+// TestHungCandidateHoldsUpNoOther shows that a rollout warms up while all that another
+// one may have under way hangs.
+func TestHungCandidateHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := splitOver(&routing.Warmup{Requests: 5}, "h1:1", "h2:1", "h3:1", "h4:1", "h5:1")
+		bad.Assignment.Rollout = "llm/hung"
+		r := start(t, deaf{"h1:1 h2:1 h3:1 h4:1 h5:1"}, nil)
+		r.set(bad)
+		r.set(bad, splitOver(&routing.Warmup{Requests: 5}, "a:1"))
+		r.wants(t, 1, 5, true)
+	})
+}
+
 // TestPlainHTTP speaks to a real server.
 func TestPlainHTTP(t *testing.T) {
 	s := always(200)
@@ -152,7 +176,7 @@ func TestPlainHTTP(t *testing.T) {
 	defer web.Close()
 	r := New(Options{})
 	defer r.plain.CloseIdleConnections()
-	o := order{requests: 1, pool: &routing.Pool{Inference: true}, model: "v2"}
+	o := order{requests: 1, pool: &routing.Pool{Inference: true}, model: "v2", slots: make(chan struct{}, 1)}
 	c := newCourse()
 	for i := range lengths {
 		if err := r.once(t.Context(), &o, strings.TrimPrefix(web.URL, "http://"), c); err != nil || c.good != i+1 {
@@ -340,7 +364,7 @@ func TestNothingToWarmUp(t *testing.T) {
 		r.set(service)
 		r.wants(t, 1, 7, true)
 	})
-	o := order{pool: &routing.Pool{Inference: true, Protocol: routing.H2C}, model: "v2"}
+	o := order{pool: &routing.Pool{Inference: true, Protocol: routing.H2C}, model: "v2", slots: make(chan struct{}, 1)}
 	if err := New(Options{}).once(t.Context(), &o, "127.0.0.1:1", newCourse()); err == nil || !strings.Contains(err.Error(), "HTTP/2") {
 		t.Errorf("h2c without a transport: %v", err)
 	}
