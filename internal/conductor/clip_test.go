@@ -20,4 +20,7 @@ func TestLongRequestsAreClipped(t *testing.T) {
 	if r := RequestOf(&cfv1a1.RolloutRequest{ID: "1", Reason: "because"}); r.ID != "1" || r.Reason != "because" {
 		t.Errorf("a short one became %+v", r)
 	}
+	if r := RequestOf(&cfv1a1.RolloutRequest{Reason: "\x1b[2Jall is well\n"}); r.Reason != " [2Jall is well " {
+		t.Errorf("what would move a cursor became %q", r.Reason)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/rollout"
@@ -73,12 +74,18 @@ func RequestOf(r *cfv1a1.RolloutRequest) *rollout.Request {
 const maxID = 128
 
 // clip shortens what an annotation, unlike a status, may have of any length: the state
-// remembers it.
+// remembers it. Control characters become spaces: what people wrote is shown in others'
+// terminals.
 func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "…"
 	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func digest(text string) string {

@@ -10,7 +10,8 @@ const (
 
 // Breaker is what one gateway watches by itself, request by request: it stops a
 // candidate that is out before any counter is read. It looks at failures before the
-// first byte, of both arms: what fails everywhere is not the candidate's fault. The
+// first byte, of both arms: what fails everywhere, or half as often at stable, is not the
+// candidate's fault, or is for the counters to judge. The
 // zero value is ready. It is a value for one goroutine at a time.
 type Breaker struct {
 	run     int // candidate's failures in a row
@@ -32,13 +33,21 @@ func (r *recent) add(failed bool) {
 	r.n = min(r.n+1, breakerWindow)
 }
 
-// half reports whether at least half of at least n outcomes failed.
-func (r *recent) half(n int) bool {
-	failures := 0
+// failures is how many of the last outcomes failed.
+func (r *recent) failures() (n int) {
 	for i := range r.n {
-		failures += int(r.bits >> i & 1)
+		n += int(r.bits >> i & 1)
 	}
-	return r.n >= n && 2*failures >= r.n
+	return n
+}
+
+// half reports whether at least half of at least n outcomes failed.
+func (r *recent) half(n int) bool { return r.n >= n && 2*r.failures() >= r.n }
+
+// twice reports whether failures are more than twice as frequent as among other's,
+// which is not asked when those are few.
+func (r *recent) twice(other *recent) bool {
+	return other.n < breakerRun || r.failures()*other.n > 2*other.failures()*r.n
 }
 
 // Record takes one outcome. It returns why the candidate must get no more requests,
@@ -60,7 +69,7 @@ func (b *Breaker) Record(candidate, failed bool) string {
 	case !failed || b.arms[1].half(breakerRun):
 	case b.run >= breakerRun:
 		b.tripped = fmt.Sprintf("%d requests in a row failed before their first byte", b.run)
-	case b.arms[0].half(breakerWindow):
+	case b.arms[0].half(breakerWindow) && b.arms[0].twice(&b.arms[1]):
 		b.tripped = fmt.Sprintf("at least half of the last %d requests failed before their first byte", breakerWindow)
 	}
 	return b.tripped

@@ -237,6 +237,8 @@ func TestBreaker(t *testing.T) {
 		{"less than half", strings.Repeat("Ccc", 30), 0},
 		{"both arms", strings.Repeat("SC", 60), 0},
 		{"both arms, then stable recovers", strings.Repeat("SC", 30) + strings.Repeat("sC", 30), 60 + 22},
+		{"half of twenty, a third of stable's", strings.Repeat("SssCc", 30), 0},
+		{"half of twenty, a tenth of stable's", "Sssssssss" + strings.Repeat("Cc", 11), 9 + 21},
 		{"stable alone", strings.Repeat("S", 60), 0},
 	} {
 		if at, why := feed(c.text); at != c.at {
