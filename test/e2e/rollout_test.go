@@ -202,7 +202,7 @@ func rolloutPromoted(t *testing.T) {
 		}
 		return nil
 	})
-	if line := p.kubectl("get", irollout, "--no-headers"); !strings.Contains(line, "Promoted") || !strings.Contains(line, "10000") || !strings.Contains(line, "two") {
+	if line := p.kubectl("get", irollout, "--no-headers"); !strings.Contains(line, "Promoted") || !strings.Contains(line, "100%") || !strings.Contains(line, "two") {
 		t.Errorf("kubectl get shows %s", line)
 	}
 
