@@ -468,7 +468,7 @@ func TestRolloutVerbStale(t *testing.T) {
 		}
 		return 0
 	}
-	operate(t, up.address(), "promote", "qwen3").want(t, rolloutFailed, "has changed since you looked")
+	operate(t, up.address(), "promote", "qwen3").want(t, rolloutFailed, "promote chat/qwen3: ")
 }
 
 // TestRolloutVerbUnheard checks what is said when no machine runs.

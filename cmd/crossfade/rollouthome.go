@@ -159,7 +159,11 @@ func (h *adminHome) ask(ctx context.Context, namespace, name, _ string, r cfv1a1
 	why, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what could be read is shown
 	err = errors.New(cmp.Or(strings.TrimSpace(string(why)), resp.Status))
 	if resp.StatusCode == http.StatusConflict {
-		err = fmt.Errorf("%w: %w", kube.ErrStale, err)
+		err = refusedVerb{err}
 	}
 	return fmt.Errorf("%s %s/%s: %w", r.Verb, namespace, name, err)
 }
+
+// refusedVerb is an error of a crossfade up that a rollout is not in a state for what
+// was asked, or another one than it was when its author looked.
+type refusedVerb struct{ error }

@@ -187,7 +187,8 @@ func (v *verbCommand) look(ctx context.Context, h home, name string) (*subject, 
 }
 
 func (v *verbCommand) refused(err error) error {
-	if errors.Is(err, kube.ErrStale) {
+	var refused refusedVerb
+	if errors.Is(err, kube.ErrStale) || errors.As(err, &refused) {
 		return exitError{err, rolloutFailed}
 	}
 	return err
