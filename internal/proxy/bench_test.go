@@ -210,7 +210,22 @@ func BenchmarkNoProxy(b *testing.B) { drive(b, fastEngine(b, jsonAnswer())) }
 // BenchmarkHandler is the handler alone, without a server, a socket to the client
 // or the server's allocations.
 func BenchmarkHandler(b *testing.B) {
+	for _, rollout := range []bool{false, true} {
+		b.Run(fmt.Sprintf("rollout=%v", rollout), func(b *testing.B) { benchHandler(b, rollout) })
+	}
+}
+
+// benchHandler serves one request after the other, under a rollout of two pools whose
+// sessions are known by the credential if so.
+func benchHandler(b *testing.B, rollout bool) {
 	w := benchWorld(b, jsonAnswer(), false)
+	if rollout {
+		p := pool("a", fastEngine(b, jsonAnswer()))
+		rule := to(p, p)
+		rule.Assignment = &routing.Assignment{Rollout: "n/r", Attempt: 1, Candidate: 1, Share: 2500, Salt: "s", Keys: []routing.Key{{Consumer: true}}, Watched: true}
+		rule.Assignment.Seal()
+		w.publish(serving(rule))
+	}
 	h := w.proxy.Handler(80)
 	body := strings.NewReader(benchBody)
 	r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", nil)
