@@ -74,17 +74,17 @@ func TestStatusesAreKept(t *testing.T) {
 		t.Errorf("%+v of %d", out[0].Status, len(r.statuses))
 	}
 	synctest.Test(t, func(t *testing.T) {
-		rings := 0
-		r.ring = func() { rings++ }
+		var rings atomic.Int32
+		r.ring = func() { rings.Add(1) }
 		r.apply(nil, false)
 		time.Sleep(absence - 1)
 		r.apply(nil, false)
-		if len(r.statuses) != 2 || rings != 0 {
-			t.Errorf("%d are remembered for a while, after %d builds", len(r.statuses), rings)
+		if len(r.statuses) != 2 || rings.Load() != 0 {
+			t.Errorf("%d are remembered for a while, after %d builds", len(r.statuses), rings.Load())
 		}
 		time.Sleep(time.Second)
-		if rings != 1 {
-			t.Errorf("%d builds were asked for to forget them", rings)
+		if rings.Load() != 1 {
+			t.Errorf("%d builds were asked for to forget them", rings.Load())
 		}
 		r.apply(nil, false)
 		if len(r.statuses) != 0 || len(r.absent) != 0 {
