@@ -212,6 +212,10 @@ type traffic struct {
 	first        string         // failure
 }
 
+// thinkTime is a client's time between two requests: enough for tests that run beside
+// each other not to take all there is of the machine.
+const thinkTime = 5 * time.Millisecond
+
 // send starts traffic; extra is added to each request's body.
 func (g *gateway) send(t *testing.T, clients int, extra string) *traffic {
 	ctx, stop := context.WithCancel(context.Background())
@@ -220,6 +224,7 @@ func (g *gateway) send(t *testing.T, clients int, extra string) *traffic {
 		l.done.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				l.one(ctx, g, fmt.Sprintf("s-%d-%d", i, n/4), extra)
+				time.Sleep(thinkTime)
 			}
 		})
 	}
