@@ -602,7 +602,7 @@ func TestRolloutWatchTrouble(t *testing.T) {
 	if err := flags.watch(ctx, h, s, terminal{out: out, size: func() (int, int, bool) { return 0, 0, false }}); err != nil {
 		t.Fatal(err)
 	}
-	if got := out.text.String(); strings.Count(got, "503") != 1 {
+	if got := out.text.String(); strings.Count(got, "503 Service Unavailable") != 1 {
 		t.Errorf("the trouble is not told once:\n%s", got)
 	}
 }
