@@ -40,11 +40,7 @@ terminal, -w prints one line for each change instead, which makes a log for CI.`
 			if follow && format != "" {
 				return fmt.Errorf("-w and -o %s do not go together; leave one out", format)
 			}
-			h, err := flags.home(cmd)
-			if err != nil {
-				return err
-			}
-			s, err := flags.find(cmd.Context(), h, argument(args, 0))
+			h, s, err := flags.one(cmd, argument(args, 0))
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
+	"crossfade.dev/internal/admin"
 	"crossfade.dev/internal/source/kube"
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -111,9 +112,7 @@ func (h *adminHome) list(ctx context.Context, namespace string) ([]*cfv1a1.Infer
 	if err != nil {
 		return nil, err
 	}
-	var all struct {
-		Items []*cfv1a1.InferenceRollout `json:"items"`
-	}
+	var all admin.RolloutList
 	if err := json.Unmarshal(body, &all); err != nil {
 		return nil, fmt.Errorf("read rollouts from %s: %w", h.address, err)
 	}

@@ -11,6 +11,7 @@ import (
 	cfv1a1 "crossfade.dev/api/v1alpha1"
 	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/translate"
+	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -20,7 +21,6 @@ type subject struct {
 	plan   rollout.Plan
 	wrong  []error // with the plan
 	state  rollout.State
-	taken  []string // IDs of requests that were taken up
 }
 
 // readSubject reads the machine's memory of the status; a rollout without one has
@@ -34,18 +34,7 @@ func readSubject(o *cfv1a1.InferenceRollout) (*subject, error) {
 	if err := json.Unmarshal([]byte(o.Status.Machine), &s.state); err != nil {
 		return nil, fmt.Errorf("InferenceRollout %s/%s: status.machine cannot be read: %w; is this crossfade as new as the one that runs?", o.Namespace, o.Name, err)
 	}
-	var more struct {
-		Taken []string `json:"taken"`
-	}
-	if err := json.Unmarshal([]byte(o.Status.Machine), &more); err == nil {
-		s.taken = more.Taken
-	}
 	return s, nil
-}
-
-// took reports whether the machine has taken a request up.
-func (s *subject) took(id string) bool {
-	return s.state.LastRequest == id || slices.Contains(s.taken, id)
 }
 
 func (s *subject) name() string { return s.object.Namespace + "/" + s.object.Name }
@@ -83,6 +72,17 @@ func (s *subject) notes() []string {
 		out = append(out, "No attempt has begun: the controller, or crossfade up, begins it with its next look at the gateways.")
 	}
 	return append(out, s.finish()...)
+}
+
+// one returns the home that the flags say, and in it the rollout of a name; "" is the
+// only one.
+func (f *rolloutFlags) one(cmd *cobra.Command, name string) (home, *subject, error) {
+	h, err := f.home(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := f.find(cmd.Context(), h, name)
+	return h, s, err
 }
 
 // find returns the rollout of a name; "" is the only one.

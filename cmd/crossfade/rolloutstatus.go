@@ -24,11 +24,7 @@ error. A rollout that is paused is waited for, since a person may resume it.`,
   crossfade rollout status qwen3 --timeout 10m || crossfade rollout abort qwen3`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := flags.home(cmd)
-			if err != nil {
-				return err
-			}
-			s, err := flags.find(cmd.Context(), h, argument(args, 0))
+			h, s, err := flags.one(cmd, argument(args, 0))
 			if err != nil {
 				return err
 			}

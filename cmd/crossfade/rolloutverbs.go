@@ -204,7 +204,7 @@ func (v *verbCommand) await(cmd *cobra.Command, h home, at place, id string) err
 		o, err := h.get(ctx, at.namespace, at.name)
 		if err == nil {
 			var s *subject
-			if s, err = readSubject(o); err == nil && s.took(id) {
+			if s, err = readSubject(o); err == nil && s.state.Took(id) {
 				return v.outcome(cmd, s, id)
 			}
 		}

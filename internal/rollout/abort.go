@@ -48,7 +48,7 @@ func (m *machine) settleAbort() {
 		return
 	}
 	if left := m.plan.Abort.DrainTimeout - m.since(m.Share.Since); m.Last.Candidate.InFlight > 0 && left > 0 {
-		m.wait("Draining", "%d requests of %s run on, for at most %s", m.Last.Candidate.InFlight, m.Candidate, words(left))
+		m.wait("Draining", "%d requests of %s run on, for at most %s", m.Last.Candidate.InFlight, m.Candidate, Words(left))
 		return
 	}
 	m.Phase = Aborted

@@ -11,7 +11,7 @@ import (
 // an Analyze for a pass of every guardrail, or its longest time without harm.
 func (m *machine) analyzed(step PlanStep) bool {
 	if m.Watched < step.Min {
-		m.wait("Watching", "%s more", words(step.Min-m.Watched))
+		m.wait("Watching", "%s more", Words(step.Min-m.Watched))
 		return false
 	}
 	open := m.open()
@@ -36,7 +36,7 @@ func (m *machine) analyzed(step PlanStep) bool {
 		return false
 	}
 	m.Unpowered = true
-	m.tell("PassedWithoutPower", "%s: no harm found in %s, but not enough was seen to rule it out", strings.Join(names, ", "), words(step.Max))
+	m.tell("PassedWithoutPower", "%s: no harm found in %s, but not enough was seen to rule it out", strings.Join(names, ", "), Words(step.Max))
 	return true
 }
 
@@ -105,7 +105,7 @@ func (m *machine) allowed(want Share) Share {
 	case c.Ready == 0:
 		limit, why = 0, "no endpoint of "+m.Candidate+" is ready"
 	case m.Share.Set > 0 && (c.Waiting > c.Ready || c.KV > crowded):
-		limit, why = m.Share.Set, fmt.Sprintf("%s is saturated: %d requests wait, caches are %s full", m.Candidate, c.Waiting, percent(c.KV))
+		limit, why = m.Share.Set, fmt.Sprintf("%s is saturated: %d requests wait, caches are %s full", m.Candidate, c.Waiting, Percent(c.KV))
 	case c.Ready < base:
 		limit = Whole * Share(c.Ready) / Share(base)
 		why = fmt.Sprintf("%s has %d endpoints where stable has %d, enough for %s", m.Candidate, c.Ready, base, limit)

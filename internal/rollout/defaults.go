@@ -165,7 +165,7 @@ func (p *Plan) Check() []error {
 	for i, s := range p.Steps {
 		if s.Kind != SetShare {
 			if s.Max > 0 && s.Max < s.Min {
-				wrong("spec.steps: step %d (%s) may last at most %s but lasts at least %s; exchange the two", i+1, s.Kind, words(s.Max), words(s.Min))
+				wrong("spec.steps: step %d (%s) may last at most %s but lasts at least %s; exchange the two", i+1, s.Kind, Words(s.Max), Words(s.Min))
 			}
 			continue
 		}

@@ -41,7 +41,7 @@ func ExplainGuardrail(plan *Plan, s *State, name string) (text string, ok bool) 
 	fmt.Fprintf(&out, "fails when the odds are shown to be more than %.4g times stable's: e-value %.3g of %.4g\n", g.Question.HarmMargin, r.E, r.Threshold)
 	fmt.Fprintf(&out, "passes when they are shown to be less than %.4g times stable's: e-value %.3g of %.4g\n", g.Question.PassMargin, math.Exp(min(r.Known.Pass, 700)), 1/plan.Analysis.Beta)
 	if g.Max > 0 {
-		fmt.Fprintf(&out, "fails too when the candidate's rate is shown to be above %s: e-value %.3g of %.4g; %d of %d are bad\n", percent(g.Max),
+		fmt.Fprintf(&out, "fails too when the candidate's rate is shown to be above %s: e-value %.3g of %.4g; %d of %d are bad\n", Percent(g.Max),
 			math.Exp(min(b.Limit.Harm(b.scale()), 700)), r.Threshold, b.Limit.Tally.Events, b.Limit.Tally.Units)
 	}
 	if f := b.Halves.Factor(); b.Halves.Windows > 0 {
@@ -78,7 +78,7 @@ func (m *machine) explainChange(g *Guardrail, b *Book, r GuardrailReport, out *s
 	if r.More > 0 && r.Verdict != Pass {
 		fmt.Fprintf(out, "about %d more units of the candidate conclude, if they are like those so far", r.More)
 		if rate := float64(m.Last.Candidate.Arrivals) / max(1, float64(m.Last.Candidate.Arrivals+m.Last.Stable.Arrivals)) * m.Last.Rate; rate > 0 {
-			fmt.Fprintf(out, "; at %.2g a second that is %s", rate, words(time.Duration(min(float64(r.More)/rate, 1e8)*float64(time.Second))))
+			fmt.Fprintf(out, "; at %.2g a second that is %s", rate, Words(time.Duration(min(float64(r.More)/rate, 1e8)*float64(time.Second))))
 		}
 		out.WriteString("\n")
 	}
@@ -89,10 +89,10 @@ func (m *machine) explainChange(g *Guardrail, b *Book, r GuardrailReport, out *s
 		what = "slow ones"
 	}
 	if n := table.Candidate.Units; fail >= 0 {
-		fmt.Fprintf(out, "in as many units, about %d %s (%s) would fail it, at stable's %s\n", fail, what, percent(float64(fail)/float64(n)), percent(table.Stable.Rate()))
+		fmt.Fprintf(out, "in as many units, about %d %s (%s) would fail it, at stable's %s\n", fail, what, Percent(float64(fail)/float64(n)), Percent(table.Stable.Rate()))
 	}
 	if n := table.Candidate.Units; pass >= 0 && r.Verdict != Pass {
-		fmt.Fprintf(out, "in as many units, at most about %d %s (%s) would pass it\n", pass, what, percent(float64(pass)/float64(n)))
+		fmt.Fprintf(out, "in as many units, at most about %d %s (%s) would pass it\n", pass, what, Percent(float64(pass)/float64(n)))
 	}
 }
 

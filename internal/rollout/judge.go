@@ -106,7 +106,7 @@ func (m *machine) verdict(g *Guardrail, b *Book) (Verdict, string) {
 		return Fail, harmNote(g, found)
 	}
 	if b.Limit.Harm(b.scale()) >= -math.Log(budget.Alpha) && !b.degraded(g) {
-		return Fail, fmt.Sprintf("%s of %d are bad, more than the %s that are good", percent(b.Limit.Tally.Rate()), b.Limit.Tally.Units, percent(g.Max))
+		return Fail, fmt.Sprintf("%s of %d are bad, more than the %s that are good", Percent(b.Limit.Tally.Rate()), b.Limit.Tally.Units, Percent(g.Max))
 	}
 	if g.Loaded && m.overloaded() {
 		note := fmt.Sprintf("not compared: an endpoint of the candidate gets %.1f times the requests of one of stable", m.loadRatio())
@@ -129,7 +129,7 @@ func (m *machine) verdict(g *Guardrail, b *Book) (Verdict, string) {
 
 func harmNote(g *Guardrail, found stats.Measurement) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s against %s", percent(found.Table.Candidate.Rate()), percent(found.Table.Stable.Rate()))
+	fmt.Fprintf(&b, "%s against %s", Percent(found.Table.Candidate.Rate()), Percent(found.Table.Stable.Rate()))
 	if g.latency() {
 		b.WriteString(" are slower than stable's threshold")
 	}
@@ -140,7 +140,8 @@ func harmNote(g *Guardrail, found stats.Measurement) string {
 	return b.String()
 }
 
-func percent(part float64) string { return fmt.Sprintf("%.3g%%", 100*part) }
+// Percent prints a part of 1 as "12.3%".
+func Percent(part float64) string { return fmt.Sprintf("%.3g%%", 100*part) }
 
 // absent reports whether the guardrail's kind of traffic does not occur: neither arm
 // has a unit of it, while others have enough.
@@ -178,7 +179,7 @@ func (m *machine) externalVerdict(g *Guardrail, b *Book) (Verdict, string) {
 	x := b.External
 	switch {
 	case !x.Failing.IsZero():
-		return Waiting, fmt.Sprintf("its provider has failed for %s: %s", words(m.since(x.Failing)), x.Error)
+		return Waiting, fmt.Sprintf("its provider has failed for %s: %s", Words(m.since(x.Failing)), x.Error)
 	case x.At.IsZero():
 		return Waiting, "its provider has not answered yet"
 	case !(x.Value >= g.Low && x.Value <= g.High): // NaN is no good value
@@ -223,7 +224,7 @@ func (m *machine) guardOne(g *Guardrail, b *Book) bool {
 	case b.Verdict == Fail:
 		m.pause(Pause{Reason: "GuardrailFailed", Guardrail: g.Name, Message: g.Name + ": " + b.Note})
 	case b.degraded(g):
-		m.pause(Pause{Reason: "StableDegraded", Guardrail: g.Name, Message: fmt.Sprintf("%s: stable itself has %s lately, more than the %s that are good", g.Name, percent(b.Recent.Events/b.Recent.Units), percent(g.Max))})
+		m.pause(Pause{Reason: "StableDegraded", Guardrail: g.Name, Message: fmt.Sprintf("%s: stable itself has %s lately, more than the %s that are good", g.Name, Percent(b.Recent.Events/b.Recent.Units), Percent(g.Max))})
 	case g.External && m.since(b.External.Failing) >= m.plan.Analysis.StallTimeout:
 		return m.stall(g, b)
 	}

@@ -60,7 +60,7 @@ func (m *machine) blind() bool {
 		m.wait("MissingGateway", "without the counts of %s nothing is decided", m.Last.Missing[0])
 		return true
 	case !m.Last.To.IsZero() && m.since(m.Last.To) > old:
-		m.wait("NoObservations", "gateways have told nothing for %s", words(m.since(m.Last.To)))
+		m.wait("NoObservations", "gateways have told nothing for %s", Words(m.since(m.Last.To)))
 		return true
 	}
 	return false
@@ -91,9 +91,9 @@ const totalDeadline = "TotalDeadline"
 func (m *machine) overdue() bool {
 	switch {
 	case m.plan.TotalDeadline > 0 && m.since(m.Started) >= m.plan.TotalDeadline && !m.acknowledged(totalDeadline):
-		m.pause(Pause{Reason: totalDeadline, Guardrail: totalDeadline, Message: "the attempt has taken " + words(m.since(m.Started))})
+		m.pause(Pause{Reason: totalDeadline, Guardrail: totalDeadline, Message: "the attempt has taken " + Words(m.since(m.Started))})
 	case m.plan.StepDeadline > 0 && m.since(m.StepStarted) >= m.plan.StepDeadline:
-		m.pause(Pause{Reason: "StepDeadline", Message: "the step has taken " + words(m.since(m.StepStarted))})
+		m.pause(Pause{Reason: "StepDeadline", Message: "the step has taken " + Words(m.since(m.StepStarted))})
 	default:
 		return false
 	}
@@ -137,7 +137,7 @@ func (m *machine) done(step PlanStep) bool {
 		return m.passed(step)
 	case Soak:
 		if m.Watched < step.Min {
-			m.wait("Soaking", "%s more", words(step.Min-m.Watched))
+			m.wait("Soaking", "%s more", Words(step.Min-m.Watched))
 			return false
 		}
 		return true
@@ -151,7 +151,7 @@ func (m *machine) warm(step PlanStep) bool {
 	case m.Last.Warm >= step.Requests && m.Last.WarmSteady && len(m.Last.NoModel) == 0:
 		return true
 	case step.Max > 0 && m.since(m.StepStarted) >= step.Max:
-		m.pause(Pause{Reason: "WarmupTimeout", Message: fmt.Sprintf("%s is not warm after %s", m.Candidate, words(step.Max))})
+		m.pause(Pause{Reason: "WarmupTimeout", Message: fmt.Sprintf("%s is not warm after %s", m.Candidate, Words(step.Max))})
 	case len(m.Last.NoModel) > 0:
 		m.waitForModel()
 	default:
@@ -206,7 +206,7 @@ func (m *machine) passed(step PlanStep) bool {
 		return false
 	}
 	if left := step.Min - m.since(m.StepStarted); left > 0 {
-		m.wait("Waiting", "%s more", words(left))
+		m.wait("Waiting", "%s more", Words(left))
 		return false
 	}
 	return true

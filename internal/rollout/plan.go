@@ -93,16 +93,16 @@ func (s PlanStep) String() string {
 	case SetShare:
 		return "share " + s.Share.String()
 	case Hold:
-		return "hold " + words(s.Min)
+		return "hold " + Words(s.Min)
 	case Analyze:
-		return fmt.Sprintf("analyze %s to %s", words(s.Min), words(s.Max))
+		return fmt.Sprintf("analyze %s to %s", Words(s.Min), Words(s.Max))
 	case Gate:
 		if s.Min > 0 {
-			return "wait " + words(s.Min)
+			return "wait " + Words(s.Min)
 		}
 		return "wait for promote"
 	case Soak:
-		return "soak " + words(s.Min)
+		return "soak " + Words(s.Min)
 	}
 	return string(s.Kind)
 }
@@ -225,10 +225,7 @@ func digest(parts ...any) string {
 }
 
 // Words prints a duration without needless zero units, such as "1h5m".
-func Words(d time.Duration) string { return words(d) }
-
-// words prints a duration without needless zero units.
-func words(d time.Duration) string {
+func Words(d time.Duration) string {
 	d = d.Round(time.Second)
 	h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
 	out := ""

@@ -223,7 +223,7 @@ func (s *script) sendAs(epoch int64, e Event) string {
 }
 
 // at is the time since the story's beginning.
-func (s *script) at() string { return "+" + words(s.now.Sub(s.start)) }
+func (s *script) at() string { return "+" + Words(s.now.Sub(s.start)) }
 
 // status is the state in one line, without what changes all the time.
 func (s *script) status() string {

@@ -61,15 +61,6 @@ func (r *Run) Take(request *rollout.Request) []rollout.Action {
 	return actions
 }
 
-// Change gives the traffic another form from now on.
-func (r *Run) Change(t Traffic) error {
-	if err := t.Complete(); err != nil {
-		return err
-	}
-	r.world.Traffic = t
-	return nil
-}
-
 // Ended reports whether nothing more will happen by itself.
 func (r *Run) Ended() bool {
 	switch r.State.Phase {

@@ -41,7 +41,7 @@ func guardrails(r *rollout.Report) []line {
 	for i := range r.Guardrails {
 		x := &r.Guardrails[i]
 		t, effect := x.Known.Table, x.Known.Effect.String()
-		stable, candidate := percent(t.Stable.Rate()), percent(t.Candidate.Rate())
+		stable, candidate := rollout.Percent(t.Stable.Rate()), rollout.Percent(t.Candidate.Rate())
 		if t.Stable.Units == 0 {
 			stable = "–"
 		}
@@ -65,7 +65,7 @@ func (g *grid) signal(metric string, s rollout.SignalReport) {
 	if t.Candidate.Units == 0 {
 		return
 	}
-	stable, candidate := percent(t.Stable.Rate()), percent(t.Candidate.Rate())
+	stable, candidate := rollout.Percent(t.Stable.Rate()), rollout.Percent(t.Candidate.Rate())
 	remark := ""
 	if s.Quantile > 0 {
 		remark = fmt.Sprintf("slower: stable %s, candidate %s", stable, candidate)
@@ -131,7 +131,7 @@ func endpoints(r *rollout.Report) []line {
 		if a.Ready == 0 {
 			ready = span{"✖ 0", bad}
 		}
-		g.row(text(x.name), line{ready}, text(fmt.Sprint(a.Running)), text(fmt.Sprint(a.Waiting)), text(percent(a.KV)), text(fmt.Sprintf("%.3g", rate)), text(fmt.Sprint(a.InFlight)))
+		g.row(text(x.name), line{ready}, text(fmt.Sprint(a.Running)), text(fmt.Sprint(a.Waiting)), text(rollout.Percent(a.KV)), text(fmt.Sprintf("%.3g", rate)), text(fmt.Sprint(a.InFlight)))
 	}
 	out := g.lines()
 	if n := len(r.Last.NoModel); n > 0 {

@@ -165,7 +165,7 @@ func silence(r *rollout.Report, now time.Time) string {
 func share(r *rollout.Report) line {
 	l := line{{"set " + r.Set.String(), strong}}
 	if !math.IsNaN(r.Observed) {
-		l = append(l, span{fmt.Sprintf("   observed %s", percent(r.Observed)), plain})
+		l = append(l, span{fmt.Sprintf("   observed %s", rollout.Percent(r.Observed)), plain})
 	}
 	if r.Verified {
 		return append(l, span{"   ✔ verified", good})
@@ -180,8 +180,6 @@ func load(r *rollout.Report) span {
 	}
 	return span{t, plain}
 }
-
-func percent(part float64) string { return fmt.Sprintf("%.3g%%", 100*part) }
 
 // Span prints a duration for people: "1h2m", "3m10s", "8s".
 func Span(d time.Duration) string {

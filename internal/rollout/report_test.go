@@ -8,7 +8,8 @@ import (
 	"text/tabwriter"
 )
 
-// String prints the report as the command line shows it.
+// String prints the report for scripts, on fewer lines than package screen does for
+// people.
 func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Name:    %s  attempt %d\n", r.Name, r.Number)
@@ -18,7 +19,7 @@ func (r Report) String() string {
 	}
 	fmt.Fprintf(&b, "\nStable:  %s\nCandidate: %s\nShare:   set %s", r.Stable, r.Candidate, r.Set)
 	if !math.IsNaN(r.Observed) {
-		fmt.Fprintf(&b, "  observed %s", percent(r.Observed))
+		fmt.Fprintf(&b, "  observed %s", Percent(r.Observed))
 	}
 	if r.Verified {
 		b.WriteString("  verified")
@@ -40,7 +41,7 @@ func (r Report) table(b *strings.Builder) {
 	for _, g := range r.Guardrails {
 		notes := slices.DeleteFunc([]string{kind(g), g.Note, toGo(g)}, func(s string) bool { return s == "" })
 		t := g.Known.Table
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.3g/%.4g\t%d\t%s\n", g.Name, g.Verdict, percent(t.Stable.Rate()), percent(t.Candidate.Rate()),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.3g/%.4g\t%d\t%s\n", g.Name, g.Verdict, Percent(t.Stable.Rate()), Percent(t.Candidate.Rate()),
 			g.Known.Effect, g.E, g.Threshold, t.Candidate.Units, strings.Join(notes, "; "))
 	}
 	w.Flush() // to memory: never fails
