@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,8 @@ func (p place) applyAll(files ...string) {
 // no request fails, and deleting the rollout returns to the weights of the route.
 func rolloutPromoted(t *testing.T) {
 	p, base := newChat(t)
+	p.kubectl("scale", "deployment/gw-crossfade", "--replicas=2") // the counts of both are needed
+	rolledOut(t, p.namespace, "gw-crossfade")
 	l := startLoad(t, base, 8, stream("chat", 20), ask("chat"))
 	p.applyAll("rollout.yaml")
 	h := p.watchRollout()
@@ -206,9 +209,27 @@ func rolloutPromoted(t *testing.T) {
 		t.Errorf("kubectl get shows %s", line)
 	}
 
+	if out := p.crossfade("rollout", "status", "chat"); !strings.Contains(out, "Promoted") {
+		t.Errorf("crossfade rollout status prints %s", out)
+	}
+	p.crossfade("rollout", "undo", "chat", "--reason", "enough seen")
+	p.says(irollout, "Promoted=False")
+
 	p.kubectl("delete", irollout)
 	p.follows(l, 90, 10)
 	l.stop()
+}
+
+// crossfade runs the command line on the cluster, as an operator does, and returns what
+// it prints.
+func (p place) crossfade(args ...string) string {
+	p.t.Helper()
+	args = append(args, "-n", p.namespace, "--kubeconfig", os.Getenv("KUBECONFIG"))
+	out, err := exec.CommandContext(p.t.Context(), filepath.Join(*bin, "crossfade"), args...).CombinedOutput()
+	if err != nil {
+		p.t.Errorf("crossfade %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 // rolloutKilled kills the leading controller every 20 seconds while a rollout goes
