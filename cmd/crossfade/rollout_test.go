@@ -40,6 +40,7 @@ type fakeUp struct {
 }
 
 type fakeRollout struct {
+	up      *fakeUp
 	object  *cfv1a1.InferenceRollout
 	run     *rehearsal.Run
 	version int
@@ -68,14 +69,34 @@ func (up *fakeUp) add(namespace, name string, traffic rehearsal.Traffic) *fakeRo
 	if err != nil {
 		up.t.Fatal(err)
 	}
-	f := &fakeRollout{object: o, run: run}
-	up.runs = append(up.runs, f)
+	f := &fakeRollout{up: up, object: o, run: run}
+	up.meanwhile(func() { up.runs = append(up.runs, f) })
 	return f
+}
+
+// meanwhile changes or reads the state between two answers: one may still be
+// written for a client that has given up.
+func (up *fakeUp) meanwhile(do func()) {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	do()
+}
+
+// breakWith answers from now on with the status codes of fault; 0 is none.
+func (up *fakeUp) breakWith(fault func(r *http.Request) int) {
+	up.meanwhile(func() { up.fault = fault })
+}
+
+// take asks the machine for a verb.
+func (f *fakeRollout) take(id string, verb rollout.Verb) {
+	f.up.meanwhile(func() { f.run.Take(&rollout.Request{ID: id, Verb: verb, Attempt: 1}) })
 }
 
 // until goes on until the machine's state is as wanted.
 func (f *fakeRollout) until(t *testing.T, want func(*rollout.State) bool) {
 	t.Helper()
+	f.up.mu.Lock()
+	defer f.up.mu.Unlock()
 	for range 1500 {
 		if f.run.Tick(); want(f.run.State) {
 			return
@@ -396,7 +417,9 @@ func TestRolloutVerbs(t *testing.T) {
 		do("status", "qwen3").want(t, rolloutFailed, "was aborted: Undone")
 		do("retry", "qwen3", "--no-wait").want(t, 0, "retry asked of chat/qwen3")
 		do("abort", "qwen3", "--reason", "enough").want(t, 0, "Abort")
-		if h := f.run.State.History; len(h) != 3 || !strings.Contains(h[2].Message, "enough") || !strings.Contains(h[2].By, "@") {
+		var h []rollout.Record
+		up.meanwhile(func() { h = f.run.State.History })
+		if len(h) != 3 || !strings.Contains(h[2].Message, "enough") || !strings.Contains(h[2].By, "@") {
 			t.Errorf("history %+v", h)
 		}
 	}
@@ -409,35 +432,39 @@ func TestRolloutVerbsInCluster(t *testing.T) {
 	f.until(t, inPhase(rollout.Analyzing))
 	config := up.kubeconfig("chat")
 	conflicts := 2
-	up.fault = func(r *http.Request) int {
+	up.breakWith(func(r *http.Request) int {
 		if r.Method == http.MethodPatch && conflicts > 0 {
 			conflicts--
 			return http.StatusConflict
 		}
 		return 0
-	}
+	})
 	operate(t, "", "pause", "qwen3", "--kubeconfig", config).want(t, 0, "is Paused")
-	if want := []string{"pause 1 0"}; !slices.Equal(up.asked, want) {
-		t.Errorf("asked %q, want %q", up.asked, want)
-	}
-	up.fault = func(r *http.Request) int {
+	up.meanwhile(func() {
+		if want := []string{"pause 1 0"}; !slices.Equal(up.asked, want) {
+			t.Errorf("asked %q, want %q", up.asked, want)
+		}
+	})
+	up.breakWith(func(r *http.Request) int {
 		if strings.HasSuffix(r.URL.Path, "/status") {
 			return http.StatusForbidden
 		}
 		return 0
-	}
+	})
 	operate(t, "", "resume", "qwen3", "--kubeconfig", config).want(t, 0, "is Analyzing")
 	// An abort goes out even where nothing can be read, and in any version.
-	up.fault = func(r *http.Request) int {
+	up.breakWith(func(r *http.Request) int {
 		if r.Method == http.MethodGet {
 			return http.StatusForbidden
 		}
 		return 0
-	}
+	})
 	o := operateWith(t, &rolloutFlags{takeUp: 300 * time.Millisecond}, "abort", "qwen3", "--kubeconfig", config)
-	if last := up.asked[len(up.asked)-1]; last != "abort 0 " || f.run.State.Phase != rollout.Aborting {
-		t.Errorf("%q %s", last, f.run.State.Phase)
-	}
+	up.meanwhile(func() {
+		if last := up.asked[len(up.asked)-1]; last != "abort 0 " || f.run.State.Phase != rollout.Aborting {
+			t.Errorf("%q %s", last, f.run.State.Phase)
+		}
+	})
 	o.want(t, rolloutTimeout, "refused with 403")
 }
 
@@ -446,12 +473,12 @@ func TestRolloutOwnNamespace(t *testing.T) {
 	up := newFakeUp(t, 0)
 	up.add("chat", "qwen3", rehearsal.Traffic{})
 	up.add("code", "other", rehearsal.Traffic{})
-	up.fault = func(r *http.Request) int {
+	up.breakWith(func(r *http.Request) int {
 		if !strings.Contains(r.URL.Path, "/namespaces/chat/") {
 			return http.StatusForbidden
 		}
 		return 0
-	}
+	})
 	config := up.kubeconfig("chat")
 	operate(t, "", "get", "--kubeconfig", config).want(t, 0, "chat/qwen3")
 	operate(t, "", "list", "--kubeconfig", config).want(t, 0, "chat/qwen3")
@@ -462,12 +489,12 @@ func TestRolloutOwnNamespace(t *testing.T) {
 func TestRolloutVerbStale(t *testing.T) {
 	up := newFakeUp(t, 0)
 	up.add("chat", "qwen3", rehearsal.Traffic{}).until(t, inPhase(rollout.Analyzing))
-	up.fault = func(r *http.Request) int {
+	up.breakWith(func(r *http.Request) int {
 		if r.Method == http.MethodPost {
 			return http.StatusConflict
 		}
 		return 0
-	}
+	})
 	operate(t, up.address(), "promote", "qwen3").want(t, rolloutFailed, "promote chat/qwen3: ")
 }
 
@@ -494,14 +521,15 @@ func TestRolloutStatus(t *testing.T) {
 	operate(t, up.address(), "status", "bad").want(t, rolloutFailed, "error-rate=Fail", "was aborted: GuardrailFailed: error-rate")
 	slow := up.add("chat", "slow", rehearsal.Traffic{})
 	slow.until(t, inPhase(rollout.Analyzing))
-	slow.run.Take(&rollout.Request{ID: "1", Verb: rollout.VerbPause, Attempt: 1})
+	slow.take("1", rollout.VerbPause)
 	operate(t, up.address(), "status", "slow", "--timeout", "50ms").want(t, rolloutTimeout, "still Paused")
 	// The end of another plan is no end.
-	good := up.find("chat", "good")
-	good.object.Spec.Candidate.Name = "v3"
-	up.ticks = 0
+	up.meanwhile(func() {
+		up.find("chat", "good").object.Spec.Candidate.Name = "v3"
+		up.ticks = 0
+	})
 	operate(t, up.address(), "status", "good", "--timeout", "50ms").want(t, rolloutTimeout, "still Promoted")
-	up.runs = nil
+	up.meanwhile(func() { up.runs = nil })
 	operate(t, up.address(), "status", "good").want(t, rolloutTrouble, "no such InferenceRollout")
 }
 
@@ -566,9 +594,9 @@ func TestRolloutWatch(t *testing.T) {
 			}
 		}
 	}
-	f.run.Take(&rollout.Request{ID: "1", Verb: rollout.VerbAbort, Attempt: 1})
+	f.take("1", rollout.VerbAbort)
 	f.until(t, inPhase(rollout.Aborted))
-	f.run.Take(&rollout.Request{ID: "2", Verb: rollout.VerbRetry, Attempt: 1})
+	f.take("2", rollout.VerbRetry)
 	got = view(&buffer{seen: func(string) {}}, func() (int, int, bool) { return 0, 0, false })
 	if strings.Contains(got, "\x1b") || !strings.Contains(got, "step 2/11 (share 1%) share 1%") {
 		t.Errorf("the log:\n%s", got)
@@ -586,12 +614,12 @@ func TestRolloutWatchTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	up.fault = func(*http.Request) int {
+	up.breakWith(func(*http.Request) int {
 		if n++; n < 5 {
 			return http.StatusServiceUnavailable
 		}
 		return 0
-	}
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	out := &buffer{seen: func(text string) {
