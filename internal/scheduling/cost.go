@@ -15,22 +15,24 @@ const (
 	E2E      Objective = "e2e"      // the soonest end of answers, of all calls
 )
 
-// weights say how much of each delay counts beside a later first token.
+// weights say how much of each delay counts beside computing the call's own
+// prompt.
 type weights struct {
-	decode float64 // of this call's own answer
-	harm   float64 // of others
-	copy   float64 // of computing again what another endpoint has
-	copyBy float64 // and of that, for each request that decodes
+	ahead   float64 // of computing the prompts ahead of it
+	decode  float64 // of this call's answer, by requests that decode beside it
+	prompts float64 // and by prompts to come
+	harm    float64 // of others
+	copy    float64 // of computing again what another endpoint has
 }
 
 // weights returns what did best in simulation (docs/scheduling.md).
 func (o Objective) weights() weights {
-	w := weights{decode: 0.6, harm: 0.15, copy: 1, copyBy: 1}
+	w := weights{ahead: 6, decode: 0.6, prompts: 0.7, harm: 0.1, copy: 0.5}
 	switch o {
 	case TTFT:
-		w.decode, w.harm = 0, 0
+		w.decode, w.prompts, w.harm = 0, 0, 0
 	case E2E:
-		w.decode, w.harm = 1, 0.3
+		w.decode, w.prompts, w.harm = 1, 2, 0.3
 	}
 	return w
 }
@@ -87,11 +89,12 @@ type price struct {
 	// full: the call would have to wait inside the engine for others to end,
 	// or for more than a few steps. noSlot: it is for want of an adapter slot alone.
 	full, noSlot bool
+	pace         pace
 }
 
 // price sets out to what a call costs at an endpoint that has the work w, of
 // which cached prompt tokens are in its cache. The adapter's part is for
-// lora.go. This runs for each endpoint of each decision.
+// lora.go, and decoding is for pace.go: it is compared with that elsewhere. This runs for each endpoint of each decision.
 func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
 	e, weigh := &p.engine, &p.weights
 	uncached := max(1, d.prompt-cached)
@@ -103,7 +106,7 @@ func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
 	if ahead := w.pending + uncached; ahead > room {
 		steps = math.Ceil(ahead / room)
 	}
-	out.terms[termQueue] = (e.prefill+e.attention*typicalContext)*w.pending + steps*step
+	out.terms[termQueue] = weigh.ahead*(e.prefill+e.attention*typicalContext)*w.pending + steps*step
 	out.terms[termPrefix] = uncached * (e.prefill + e.attention*(cached+uncached/2))
 	out.terms[termKV], out.terms[termSlot] = 0, 0
 	out.full, out.noSlot = false, false
@@ -118,11 +121,11 @@ func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
 			out.terms[termSlot] = wait(surplus, ends)
 		}
 	}
+	out.terms[termHarm] = weigh.harm * w.requests * uncached * e.prefill
+	out.terms[termCopy] = weigh.copy * max(0, d.best-cached) * e.prefill
+	out.terms[termDecode] = 0
 	// Those that wait for their first token now will decode beside this call.
-	out.terms[termDecode] = weigh.decode * d.output * (e.request*w.requests + e.context*(w.context+d.prompt))
-	out.terms[termHarm] = weigh.harm * ((decodes+w.prefills)*uncached*e.prefill +
-		decodes*d.output*(e.request+e.context*d.prompt))
-	out.terms[termCopy] = (weigh.copy + weigh.copyBy*decodes) * max(0, d.best-cached) * e.prefill
+	out.pace.level = e.request*w.requests + e.context*w.context
 	out.terms[termLoRA] = 0
 }
 

@@ -42,9 +42,40 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 	}
 	blockTokens := p.means.blockTokens()
 	d.best = p.bestCached(d, blockTokens)
+	p.offer(d, now, blockTokens)
 	free, full := lot{equals: p.free[:0]}, lot{equals: p.full[:0]}
-	var price price
 	wants := holdSlot
+	for i := range p.bids {
+		b := &p.bids[i]
+		seconds := b.seconds + p.slowed(d, &b.pace)
+		if !b.full {
+			free.offer(b.index, seconds)
+			continue
+		}
+		if !b.noSlot {
+			wants = holdRoom
+		}
+		full.offer(b.index, seconds)
+	}
+	p.free, p.full = free.equals, full.equals
+	return p.settle(d, &free, &full, blockTokens, wants), true
+}
+
+// bid is the price of a call at an endpoint, but for how it would decode there.
+type bid struct {
+	index        int32 // of p.order
+	full, noSlot bool
+	seconds      float64
+	pace         pace
+}
+
+// offer sets p.bids to those of the candidates, and p.usual to what their paces
+// are compared with.
+func (p *pool) offer(d *demand, now, blockTokens float64) {
+	p.bids = p.bids[:0]
+	p.usual = usual{}
+	deflate := p.prompted.deflate(now)
+	var price price
 	for i, e := range p.order {
 		if p.dropped[i] != dropNone {
 			continue
@@ -53,18 +84,11 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 		if p.matched {
 			cached = p.cached(e, d, blockTokens)
 		}
-		p.priceAt(d, e, now, cached, &price)
-		if price.full {
-			if !price.noSlot {
-				wants = holdRoom
-			}
-			full.offer(int32(i), price.terms.sum())
-		} else {
-			free.offer(int32(i), price.terms.sum())
-		}
+		p.priceAt(d, e, now, deflate, cached, &price)
+		p.usual.add(&price.pace, len(p.bids) == 0)
+		p.bids = append(p.bids, bid{int32(i), price.full, price.noSlot, price.terms.sum(), price.pace})
 	}
-	p.free, p.full = free.equals, full.equals
-	return p.settle(d, &free, &full, blockTokens, wants), true
+	p.usual.settle(len(p.bids))
 }
 
 // settle says which of the cheapest endpoints it is to be: one that is not full, or
@@ -123,8 +147,9 @@ func (l *lot) draw(r *rand.Rand) int {
 	return int(l.equals[r.IntN(len(l.equals))])
 }
 
-// priceAt sets out to what a call costs at an endpoint now.
-func (p *pool) priceAt(d *demand, e *endpoint, now, cached float64, out *price) {
+// priceAt sets out to what a call costs at an endpoint now. deflate is of
+// p.prompted.
+func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out *price) {
 	var w work
 	e.load.at(now, &p.engine, &w)
 	if p.servers.shared.Load() && e.server.pools.Load() > 1 {
@@ -132,6 +157,7 @@ func (p *pool) priceAt(d *demand, e *endpoint, now, cached float64, out *price) 
 		w.requests = max(w.requests, w.requests-e.own.requests+float64(e.server.inFlight.Load()))
 	}
 	p.price(d, &e.load, &w, cached, out)
+	out.pace.prompts = e.prompted * deflate
 	if d.adapter != noAdapter {
 		seconds, waits := p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
 		out.terms[termLoRA] = seconds

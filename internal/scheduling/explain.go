@@ -137,14 +137,15 @@ func (e Explanation) String() string {
 // explain repeats the comparison that decide made.
 func (p *pool) explain(d *demand, now float64) []Explanation {
 	names := termNames()
-	blockTokens := p.means.blockTokens()
+	blockTokens, deflate := p.means.blockTokens(), p.prompted.deflate(now)
 	out := make([]Explanation, 0, len(p.order))
 	for i, e := range p.order {
 		x := Explanation{Address: e.address, Dropped: dropNames[p.dropped[i]]}
 		if p.dropped[i] == dropNone {
 			cached := p.cached(e, d, blockTokens)
 			var price price
-			p.priceAt(d, e, now, cached, &price)
+			p.priceAt(d, e, now, deflate, cached, &price)
+			price.terms[termDecode] = p.slowed(d, &price.pace)
 			x.Cached, x.Full, x.Seconds = int(cached), price.full, price.terms.sum()
 			for t, seconds := range price.terms {
 				x.Scores = append(x.Scores, Score{Name: names[t], Seconds: seconds})

@@ -29,6 +29,7 @@ type load struct {
 	head, since  float64
 	slots        float64 // requests it runs at once; 0 unknown
 	kvTokens     float64 // that fit
+	prompted     float64 // seconds that prompts took lately, see recent
 	others       bool    // some of foreign or peers is not 0
 	foreignUntil float64
 	peersUntil   float64

@@ -23,6 +23,7 @@ type pool struct {
 	means     means
 	learned   calibration
 	engine    engine // by learned
+	prompted  recent // of endpoint.prompted
 	adapters  adapterNames
 	picks     uint64
 	endpoints map[string]*endpoint // by address
@@ -47,6 +48,8 @@ type pool struct {
 
 	// Scratch of decide.
 	dropped []uint8
+	bids    []bid
+	usual   usual
 	free    []int32 // the cheapest, see lot
 	full    []int32
 	lengths []int32 // by slot

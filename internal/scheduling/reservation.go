@@ -152,6 +152,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 	e.own.context += r.prompt
 	r.blocks = sampled(nil, prefix)
 	e.own.kv += r.private + sampledTokens*float64(p.sharing.take(r.blocks, e.slot))
+	p.prompt(e, r.uncached, now)
 	if r.stream {
 		e.expect(r, now)
 	} else {
