@@ -13,6 +13,7 @@ func workloads() []*workload {
 		{name: "bursts", loads: [3]float64{6, 9, 12}, make: bursts},
 		{name: "chat", loads: [3]float64{16, 25, 34}, make: chat},
 		{name: "agents", loads: [3]float64{4, 6, 8}, make: agents},
+		{name: "fanout", loads: [3]float64{12, 20, 28}, make: fanout},
 		{name: "lora", loads: [3]float64{6, 10, 15}, lora: 4, make: lora},
 	}
 }
@@ -104,6 +105,17 @@ func agents(g *generator, rate, seconds float64) {
 			if at > seconds {
 				return
 			}
+		}
+	})
+}
+
+// fanout: 4 to 20 calls within 200 ms on one new context, as of an agent that sends
+// out others, or of an evaluation.
+func fanout(g *generator, rate, seconds float64) {
+	g.arrivals(rate/12, seconds, func(at float64) {
+		context := g.unique(2000 + g.IntN(10_000))
+		for range 4 + g.IntN(17) {
+			g.add(at+0.2*g.Float64(), g.tokens(200, 150, 1, 2000), context, g.unique(200))
 		}
 	})
 }

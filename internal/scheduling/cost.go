@@ -92,10 +92,11 @@ type price struct {
 	pace         pace
 }
 
-// price sets out to what a call costs at an endpoint that has the work w, of
-// which cached prompt tokens are in its cache. The adapter's part is for
+// price sets out to what a call costs at an endpoint that has the work w.
+// cached tokens of the prompt are in its cache, or will be: coming of the pending ones
+// are of them, which it waits for but would otherwise compute. The adapter's part is for
 // lora.go, and decoding is for pace.go: it is compared with that elsewhere. This runs for each endpoint of each decision.
-func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
+func (p *pool) price(d *demand, l *load, w *work, cached, coming float64, out *price) {
 	e, weigh := &p.engine, &p.weights
 	uncached := max(1, d.prompt-cached)
 	decodes := max(0, w.requests-w.prefills)
@@ -106,7 +107,7 @@ func (p *pool) price(d *demand, l *load, w *work, cached float64, out *price) {
 	if ahead := w.pending + uncached; ahead > room {
 		steps = math.Ceil(ahead / room)
 	}
-	out.terms[termQueue] = weigh.ahead*(e.prefill+e.attention*typicalContext)*w.pending + steps*step
+	out.terms[termQueue] = (e.prefill+e.attention*typicalContext)*(weigh.ahead*(w.pending-coming)+coming) + steps*step
 	out.terms[termPrefix] = uncached * (e.prefill + e.attention*(cached+uncached/2))
 	out.terms[termKV], out.terms[termSlot] = 0, 0
 	out.full, out.noSlot = false, false

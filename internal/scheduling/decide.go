@@ -156,7 +156,11 @@ func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out
 		// What other pools sent there is ours as well.
 		w.requests = max(w.requests, w.requests-e.own.requests+float64(e.server.inFlight.Load()))
 	}
-	p.price(d, &e.load, &w, cached, out)
+	coming := 0.0
+	if cached > 0 && e.first != nil {
+		coming = min(w.pending, e.coming(p.prefix, p.lengths[e.slot])*p.means.blockTokens())
+	}
+	p.price(d, &e.load, &w, cached, coming, out)
 	out.pace.prompts = e.prompted * deflate
 	if d.adapter != noAdapter {
 		seconds, waits := p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
@@ -259,6 +263,7 @@ func (p *pool) match(prefix []uint64) {
 	if p.matched {
 		clear(p.lengths)
 	}
+	p.prefix = prefix
 	p.matched = p.prefixes.match(prefix, p.lengths)
 }
 

@@ -40,6 +40,28 @@ func (e *endpoint) expect(r *Reservation, at float64) {
 	e.lead(at)
 }
 
+// brings is what of a prompt an endpoint did not have: so many blocks from one on.
+type brings struct {
+	first      uint64 // its hash, 0 when there is none
+	at, blocks int32  // of the prompt
+}
+
+// comingMost is how many of the prompts ahead are looked at.
+const comingMost = 16
+
+// coming is how many blocks, of those of a prompt that were sent to e, it has
+// still to compute for the calls that brought them.
+func (e *endpoint) coming(prefix []uint64, sent int32) float64 {
+	blocks := int32(0)
+	n := 0
+	for r := e.first; r != nil && n < comingMost; r, n = r.next, n+1 {
+		if b := &r.brings; b.blocks > 0 && b.at < sent && prefix[b.at] == b.first {
+			blocks += min(b.blocks, sent-b.at)
+		}
+	}
+	return float64(blocks)
+}
+
 // unexpect takes it out of them.
 func (e *endpoint) unexpect(r *Reservation, at float64) {
 	if r.previous != nil {

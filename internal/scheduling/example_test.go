@@ -38,6 +38,6 @@ func Example() {
 	}
 	// Output:
 	// chosen 10.0.0.2:8000
-	// 10.0.0.1:8000 261.1ms queue=16.2 prefix=114.2 decode=25.2 copy=105.6
-	// 10.0.0.2:8000 43.4ms queue=16.2 prefix=2.1 decode=25.2 cached=2752
+	// 10.0.0.1:8000 183.1ms queue=16.2 prefix=114.2 copy=52.8
+	// 10.0.0.2:8000 25.6ms queue=16.2 prefix=2.1 decode=7.4 cached=2752
 }

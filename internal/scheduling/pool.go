@@ -52,8 +52,9 @@ type pool struct {
 	usual   usual
 	free    []int32 // the cheapest, see lot
 	full    []int32
-	lengths []int32 // by slot
-	matched bool    // some of lengths are not 0
+	prefix  []uint64 // of the call
+	lengths []int32  // by slot
+	matched bool     // some of lengths are not 0
 
 	kept   []Explained
 	keptAt float64

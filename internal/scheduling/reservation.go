@@ -18,6 +18,7 @@ type Reservation struct {
 	uncached    float64  // of them, to be computed
 	private     float64  // of them, in no block that others may share
 	blocks      []uint64 // sampled, in use until End
+	brings      brings
 	stream      bool
 	adapter     int32
 	begun       float64    // instant
@@ -152,6 +153,11 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 	e.own.context += r.prompt
 	r.blocks = sampled(nil, prefix)
 	e.own.kv += r.private + sampledTokens*float64(p.sharing.take(r.blocks, e.slot))
+	had := p.prefixes.add(prefix, e.slot)
+	p.tell(prefix[had:], e.slot)
+	if had < len(prefix) {
+		r.brings = brings{first: prefix[had], at: int32(had), blocks: int32(len(prefix) - had)}
+	}
 	p.prompt(e, r.uncached, now)
 	if r.stream {
 		e.expect(r, now)
@@ -162,8 +168,6 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.adapters.use(r.adapter, now).inFlight++
 		e.adapters.trim()
 	}
-	had := p.prefixes.add(prefix, e.slot)
-	p.tell(prefix[had:], e.slot)
 	return r
 }
 
