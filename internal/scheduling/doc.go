@@ -12,7 +12,7 @@
 //     it takes any lock.
 //  2. Under the lock of its pool, endpoints that should not have the call are set
 //     aside, unless that would leave none, and for each other one the cost is
-//     estimated (decide.go, cost.go, lora.go): from what is in flight there
+//     estimated (decide.go, cost.go, pace.go, lora.go): from what is in flight there
 //     (load.go), how much of the prompt its cache probably holds
 //     (prefixindex.go), and what an engine's step costs (calibration.go). The
 //     least cost wins, by lot among equals.
