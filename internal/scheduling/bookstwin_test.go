@@ -270,21 +270,21 @@ func soundPeers(p *pool, owner []*endpoint) error {
 	return nil
 }
 
-// idleFlows is how many flows without a waiting call a band may remember.
-const idleFlows = 16
-
 func soundQueue(q *queue) error {
 	count := 0
 	for i, b := range q.bands {
 		if len(b.waiters) == 0 || i > 0 && q.bands[i-1].priority <= b.priority {
 			return fmt.Errorf("band %d of priority %d has %d calls", i, b.priority, len(b.waiters))
 		}
+		if most := 4*q.options.Calls + 2*mostIdleFlows + 16; len(b.flows) > most {
+			return fmt.Errorf("%d flows are remembered, want at most %d", len(b.flows), most)
+		}
 		count += len(b.waiters)
 		for j, w := range b.waiters {
 			if w.index != j || w.band != b || w.call.Priority != b.priority || j > 0 && compareTurns(b.waiters[(j-1)/2], w) > 0 {
 				return fmt.Errorf("waiter %d of priority %d is at %d", j, b.priority, w.index)
 			}
-			if b.flows[w.call.Flow] < w.turn {
+			if w.turn < w.cost || max(b.virtual, b.flows[w.call.Flow]) < w.turn {
 				return fmt.Errorf("flow %q ends at %g, its call's turn is %g", w.call.Flow, b.flows[w.call.Flow], w.turn)
 			}
 		}
