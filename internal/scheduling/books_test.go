@@ -74,7 +74,7 @@ func someEvents(r *rand.Rand) []event {
 
 // shrink leaves out what it can of the events as long as they fail.
 func shrink(events []event, fails func([]event) bool) []event {
-	for size := len(events) / 2; size > 0; size /= 2 {
+	for size, before := len(events)/2, len(events); size > 0; {
 		for i := 0; i+size <= len(events); {
 			if few := slices.Delete(slices.Clone(events), i, i+size); fails(few) {
 				events = few
@@ -82,6 +82,10 @@ func shrink(events []event, fails func([]event) bool) []event {
 				i += size
 			}
 		}
+		if size > 1 || len(events) == before {
+			size /= 2
+		}
+		before = len(events)
 	}
 	return events
 }
@@ -149,6 +153,12 @@ func (h *story) check() {
 	queued, waits := 0, 0
 	for p := range h.twin.pools(h.s) {
 		queued += p.queue.count
+		for _, e := range p.endpoints {
+			var w work
+			if e.load.at(p.seconds(h.now), &p.engine, &w); !someOrNone(&w) {
+				h.fail("%s is taken to have %+v", e.address, w)
+			}
+		}
 	}
 	for _, w := range h.waiting {
 		switch {

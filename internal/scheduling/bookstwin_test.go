@@ -213,8 +213,8 @@ func soundPool(p *pool) error {
 			return fmt.Errorf("slot %d has two endpoints", e.slot)
 		}
 		owner[e.slot] = e
-		if err := soundLoad(&e.load); err != nil {
-			return fmt.Errorf("%s: %w", e.address, err)
+		if !someOrNone(&e.own) || !someOrNone(&e.peers) {
+			return fmt.Errorf("%s has %+v, and others %+v", e.address, e.own, e.peers)
 		}
 	}
 	if len(p.endpoints)+len(p.slots.free) != p.slots.count {
@@ -241,15 +241,14 @@ func soundPool(p *pool) error {
 	return soundQueue(&p.queue)
 }
 
-func soundLoad(l *load) error {
-	for _, w := range []work{l.own, l.peers} {
-		for _, n := range []float64{w.requests, w.prefills, w.pending, w.context, w.kv} {
-			if !(n > -1e-6) { // sums of fractions
-				return fmt.Errorf("less than nothing: %+v", w)
-			}
+// someOrNone reports that nothing is less than nothing, but for sums of fractions.
+func someOrNone(w *work) bool {
+	for _, n := range []float64{w.requests, w.prefills, w.pending, w.context, w.kv} {
+		if !(n > -1e-6 && n < math.Inf(1)) {
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 func soundPeers(p *pool, owner []*endpoint) error {
