@@ -3,7 +3,9 @@ package scheduling
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,30 +23,23 @@ func TestBooksBalanceConcurrently(t *testing.T) {
 	c := &crowd{
 		s:     New(Options{Rand: rand.New(rand.NewPCG(seed, 2)), Share: true, Queue: QueueOptions{Calls: 20}}),
 		began: time.Unix(1000, 0),
-		shut:  make(chan struct{}),
 	}
 	c.publish(rand.New(rand.NewPCG(seed, 3)))
-	var clients, others sync.WaitGroup
+	var clients, watch sync.WaitGroup
 	for g := range uint64(16) {
 		r := rand.New(rand.NewPCG(seed, 10+g))
 		clients.Go(func() {
-			for range 150 {
-				c.client(t, r)
+			for range 100 {
+				c.step(t, r)
 			}
 		})
 	}
-	for g, do := range []func(*testing.T, *rand.Rand){c.change, c.disturb, c.look} {
-		r := rand.New(rand.NewPCG(seed, 100+uint64(g)))
-		others.Go(func() {
-			for !c.over() {
-				do(t, r)
-			}
-		})
-	}
+	over := make(chan struct{})
+	watch.Go(func() { c.watch(t, over) })
 	clients.Wait()
 	c.waiting.Wait()
-	close(c.shut)
-	others.Wait()
+	close(over)
+	watch.Wait()
 	c.s.Retain(snapshotOf(*c.pools.Load()...))
 	checkZero(t, c.s)
 	if err := errors.Join((&booksTwin{}).compare(c.s), soundScheduler(c.s)); err != nil {
@@ -62,21 +57,11 @@ type crowd struct {
 	began   time.Time
 	ticks   atomic.Int64 // milliseconds since; each look at the clock takes one
 	pools   atomic.Pointer[[]*routing.Pool]
-	shut    chan struct{}
 	waiting sync.WaitGroup // of those that were offered
 }
 
 func (c *crowd) now() time.Time {
 	return c.began.Add(time.Duration(c.ticks.Add(1)) * time.Millisecond)
-}
-
-func (c *crowd) over() bool {
-	select {
-	case <-c.shut:
-		return true
-	default:
-		return false
-	}
 }
 
 func (c *crowd) publish(r *rand.Rand) {
@@ -85,6 +70,16 @@ func (c *crowd) publish(r *rand.Rand) {
 		pools = randomPools(r)
 	}
 	c.pools.Store(&pools)
+}
+
+func (c *crowd) step(t *testing.T, r *rand.Rand) {
+	switch r.IntN(20) {
+	case 0:
+		c.change(r)
+	case 1, 2:
+		c.disturb(r)
+	}
+	c.client(t, r)
 }
 
 // client makes a call and sees it through, with a retry perhaps.
@@ -167,12 +162,12 @@ func (c *crowd) use(r *rand.Rand, reservation *Reservation) (failed bool) {
 }
 
 // change publishes a snapshot, of which calls come before the scheduler hears of it.
-func (c *crowd) change(_ *testing.T, r *rand.Rand) {
+func (c *crowd) change(r *rand.Rand) {
 	c.publish(r)
 	c.s.Retain(snapshotOf(*c.pools.Load()...))
 }
 
-func (c *crowd) disturb(_ *testing.T, r *rand.Rand) {
+func (c *crowd) disturb(r *rand.Rand) {
 	h := &story{s: c.s, now: c.now()}
 	switch r.IntN(4) {
 	case 0, 1:
@@ -184,14 +179,24 @@ func (c *crowd) disturb(_ *testing.T, r *rand.Rand) {
 	}
 }
 
-// look sees that the pools are sound, and gives out what places there are, as those
-// who wait do once a second.
-func (c *crowd) look(t *testing.T, _ *rand.Rand) {
-	c.s.mu.RLock()
-	pools := make([]*pool, 0, len(c.s.pools))
-	for _, p := range c.s.pools {
-		pools = append(pools, p)
+// watch sees that the pools are sound, and gives out what places there are, as those who
+// wait do once a second, until over is closed.
+func (c *crowd) watch(t *testing.T, over chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-tick.C:
+			c.look(t)
+		}
 	}
+}
+
+func (c *crowd) look(t *testing.T) {
+	c.s.mu.RLock()
+	pools := slices.Collect(maps.Values(c.s.pools))
 	c.s.mu.RUnlock()
 	for _, p := range pools {
 		p.mu.Lock()
