@@ -24,7 +24,7 @@ import (
 
 var (
 	leftoversSeed  = flag.Uint64("leftovers-seed", 1, "seed of TestNothingIsLeft; 0: another one each time")
-	leftoversMoves = flag.Int("leftovers-moves", 40, "how many things change in TestNothingIsLeft")
+	leftoversMoves = flag.Int("leftovers-moves", 20, "how many things change in TestNothingIsLeft")
 )
 
 // TestNothingIsLeft lets everything happen to requests that can: endpoints crash before
@@ -48,12 +48,12 @@ func TestNothingIsLeft(t *testing.T) {
 	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 1)), plan: before + chaosPlan}
 	c.gateway = startFiles(t, files, func(c *app.Config) {
 		c.StateFile, c.SimSpeed, c.SimSeed = state, 20, seed
-		c.QueueCalls, c.QueueFor, c.PollInterval = 6, 300*time.Millisecond, 100*time.Millisecond
+		c.QueueCalls, c.QueueFor, c.PollInterval = 2, 300*time.Millisecond, 100*time.Millisecond
 	})
 	fates := &fates{seen: map[string]int{}}
 	var clients sync.WaitGroup
 	var over atomic.Bool
-	for i := range uint64(12) {
+	for i := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 10+i))
 		clients.Go(func() {
 			for !over.Load() {
