@@ -48,7 +48,7 @@ func TestNothingIsLeft(t *testing.T) {
 	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 1)), plan: before + chaosPlan}
 	c.gateway = startFiles(t, files, func(c *app.Config) {
 		c.StateFile, c.SimSpeed, c.SimSeed = state, 20, seed
-		c.QueueCalls, c.QueueFor, c.PollInterval = 2, 300*time.Millisecond, 100*time.Millisecond
+		c.QueueCalls, c.QueueFor, c.PollInterval = 4, 300*time.Millisecond, 100*time.Millisecond
 	})
 	fates := &fates{seen: map[string]int{}}
 	var clients sync.WaitGroup
