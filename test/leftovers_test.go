@@ -24,7 +24,7 @@ import (
 
 var (
 	leftoversSeed  = flag.Uint64("leftovers-seed", 1, "seed of TestNothingIsLeft; 0: another one each time")
-	leftoversMoves = flag.Int("leftovers-moves", 20, "how many things change in TestNothingIsLeft")
+	leftoversMoves = flag.Int("leftovers-moves", 12, "how many things change in TestNothingIsLeft")
 )
 
 // TestNothingIsLeft lets everything happen to requests that can: endpoints crash before

@@ -160,8 +160,9 @@ func (b *band) moveUp(gone *waiter) {
 	if len(behind) > 0 {
 		heap.Init(&b.waiters)
 	}
-	b.flows[flow] = end
-	if end <= b.virtual {
+	// Some behind it may have been served before it, and count as ever.
+	b.flows[flow] = max(end, b.flows[flow]-gone.cost)
+	if b.flows[flow] <= b.virtual {
 		delete(b.flows, flow)
 	}
 }
