@@ -85,21 +85,7 @@ func TestRolloutChaos(t *testing.T) {
 	l.end()
 	l.noneFailed(t)
 	c.restored()
-	c.until(t, "without requests in its books", func(*cfv1a1.InferenceRollout, rollout.State) bool {
-		var counts rollout.Counts
-		if err := json.Unmarshal([]byte(c.adminGet(t, "/rollouts/counts")), &counts); err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range counts.Rollouts {
-			if r.Candidate.InFlight < 0 || r.Stable.InFlight < 0 {
-				t.Fatalf("less than nothing is in flight: %+v", r)
-			}
-			if r.Candidate.InFlight+r.Stable.InFlight > 0 {
-				return false
-			}
-		}
-		return true
-	})
+	c.nothingLeft()
 	t.Log("\n" + strings.Join(c.log, "\n"))
 }
 

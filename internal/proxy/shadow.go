@@ -75,14 +75,34 @@ func (s *shadow) send(ctx context.Context, ask func(context.Context, *scheduling
 // discard asks the endpoint and reads its answer to the end.
 func (s *shadow) discard(ctx context.Context, d *scheduling.Decision) (reason string, err error) {
 	answer, err := s.ask(ctx, d.Endpoint.Address)
-	if err != nil {
-		return llm.ReasonUpstreamReset, err
+	if err == nil {
+		defer answer.Close()
+		_, err = io.Copy(&firstByte{s.proxy, d.Reservation}, answer)
 	}
-	defer answer.Close()
-	if _, err = io.Copy(io.Discard, answer); err != nil && ctx.Err() == nil {
+	var e *upstream.Error
+	switch {
+	case ctx.Err() != nil:
+		return llm.ReasonRequestTimeout, err // to be cut off by us speaks not against the endpoint
+	case errors.As(err, &e):
+		return blameEndpoint(err).reason, err
+	case err != nil:
 		return llm.ReasonUpstreamReset, err
+	case answer.status >= 500:
+		return llm.ReasonUpstreamError, nil
 	}
-	return llm.ReasonOK, err // to be cut off by us speaks not against the endpoint
+	return llm.ReasonOK, nil
+}
+
+// firstByte throws away what is written, but for telling of its first byte.
+type firstByte struct {
+	proxy *Proxy
+	tell  *scheduling.Reservation // nil once it has been told
+}
+
+func (f *firstByte) Write(p []byte) (int, error) {
+	f.tell.FirstToken(f.proxy.now())
+	f.tell = nil
+	return len(p), nil
 }
 
 // address fills in what the picker is told of the call, and returns what was read

@@ -298,10 +298,14 @@ func (p *pool) place(call *Call, prefix []uint64, now float64, mayHold bool) (De
 }
 
 // pick decides and books. prefix holds the hashes of the prompt's blocks. A
-// call that has to wait comes back as a waiter, with notify to be called.
+// call that has to wait comes back as a waiter, with notify to be called. The error is
+// errGivenUp when another pool has this one's name by now.
 func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(Decision, error)) (Decision, *waiter, error) {
 	p.mu.Lock()
 	defer p.unlock()
+	if p.givenUp {
+		return Decision{}, nil, errGivenUp
+	}
 	p.align(as)
 	now := p.seconds(call.At)
 	// Who was admitted once does not queue again for a second try, an external

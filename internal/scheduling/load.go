@@ -82,6 +82,9 @@ func (l *load) at(now float64, e *engine, w *work) {
 	if now <= l.peersUntil {
 		w.add(&l.peers)
 	}
+	// foreign.kv makes up for what peers count twice, and is below 0 when those have
+	// less than at the last scrape, or say nothing any more.
+	w.kv = max(w.kv, l.own.kv)
 }
 
 // progressed takes from w what the engine has probably computed of l.own, and

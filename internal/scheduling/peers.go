@@ -138,6 +138,9 @@ func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
 	from := p.peers[origin]
 	if from == nil {
 		if len(p.peers) >= newsOrigins {
+			p.sumPeers(now) // those that are silent make room
+		}
+		if len(p.peers) >= newsOrigins {
 			return
 		}
 		from = &peer{}

@@ -28,6 +28,7 @@ type pool struct {
 	picks     uint64
 	endpoints map[string]*endpoint // by address
 	current   *routing.Pool        // of the last retain; nil before
+	givenUp   bool                 // nothing is to come to it any more
 	prefixes  prefixIndex
 	sharing   sharing
 	slots     slots
@@ -136,8 +137,9 @@ func (p *pool) admit(e *endpoint, as *routing.Endpoint) {
 	e.kvTokens = assumedKVTokens
 	// An older snapshot must not bring back for good what retain let go.
 	e.left = p.current != nil && p.current != p.aligned
-	// At the start all are new; later, one joins others that are warm.
-	e.health.probation = p.picks > 0 && !e.left
+	// At the start all are new; later, one joins others that are warm. A call may know
+	// of it before retain does, and then it has left, so to say.
+	e.health.probation = p.picks > 0
 	e.slot = p.slots.take()
 	if e.slot >= len(p.lengths) {
 		p.lengths = append(p.lengths, make([]int32, 64)...) // as many as a word has bits
@@ -237,6 +239,7 @@ func (p *pool) retain(current *routing.Pool) {
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.unlock()
+	p.givenUp = true
 	p.refuseAll(ErrNoEndpoints)
 	for _, e := range p.endpoints {
 		p.servers.leave(e.server, p)

@@ -178,7 +178,7 @@ func (x *prefixIndex) addAnonymous(n, slot int) {
 		return
 	}
 	r := &x.rings[slot]
-	n = min(n, r.capacity)
+	n = max(0, min(n, r.capacity))
 	for range n {
 		r.push(anonymous)
 	}

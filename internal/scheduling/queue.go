@@ -55,6 +55,7 @@ type band struct {
 	waiters  waiters
 	virtual  float64            // turn of the last one served
 	flows    map[string]float64 // where a flow's next turn begins, if after virtual
+	tidyAt   int                // flows are tidied when there are more
 }
 
 // waiter is a call that waits.
@@ -134,13 +135,61 @@ func (q *queue) remove(w *waiter, served bool) {
 		q.bands = slices.DeleteFunc(q.bands, func(other *band) bool { return other == b })
 		return
 	}
-	if len(b.flows) > 2*len(b.waiters)+16 {
-		for flow, turn := range b.flows {
-			if turn <= b.virtual {
-				delete(b.flows, flow)
-			}
+	if !served {
+		b.moveUp(w)
+	}
+	b.tidy()
+}
+
+// moveUp gives the flow of a call that leaves without having been served the tokens
+// back that it asked for: the calls behind it come as much earlier.
+func (b *band) moveUp(gone *waiter) {
+	flow := gone.call.Flow
+	var behind []*waiter
+	for _, w := range b.waiters {
+		if w.call.Flow == flow && w.number > gone.number {
+			behind = append(behind, w)
 		}
 	}
+	slices.SortFunc(behind, func(a, b *waiter) int { return cmp.Compare(a.number, b.number) })
+	end := gone.turn - gone.cost
+	for _, w := range behind {
+		w.turn = min(w.turn, max(b.virtual, end)+w.cost) // never later than it was
+		end = w.turn
+	}
+	if len(behind) > 0 {
+		heap.Init(&b.waiters)
+	}
+	// Some behind it may have been served before it, and count as ever.
+	b.flows[flow] = max(end, b.flows[flow]-gone.cost)
+	if b.flows[flow] <= b.virtual {
+		delete(b.flows, flow)
+	}
+}
+
+// mostIdleFlows is how many flows without a waiting call a band remembers. Whoever
+// sends a call names its flow, so there may be a new one with each.
+const mostIdleFlows = 1024
+
+// tidy forgets flows that nothing is to be remembered of, and when there are too many
+// all that have no call waiting.
+func (b *band) tidy() {
+	if len(b.flows) <= b.tidyAt {
+		return
+	}
+	for flow, turn := range b.flows {
+		if turn <= b.virtual {
+			delete(b.flows, flow)
+		}
+	}
+	if len(b.flows) > len(b.waiters)+mostIdleFlows {
+		waiting := make(map[string]float64, len(b.waiters))
+		for _, w := range b.waiters {
+			waiting[w.call.Flow] = b.flows[w.call.Flow]
+		}
+		b.flows = waiting
+	}
+	b.tidyAt = 2*len(b.flows) + 16
 }
 
 // last returns the waiter that is the first to go when there are too many: of

@@ -3,6 +3,7 @@ package scheduling
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -153,8 +154,16 @@ func (s *Scheduler) offer(call *Call, pool *routing.Pool, notify func(Decision, 
 	if pool.Inference && call.Request != nil {
 		*scratch = appendBlockHashes(*scratch, call.Model, call.CacheSalt, call.Request.Prompt)
 	}
-	return s.pool(pool.ID).pick(call, pool, *scratch, notify)
+	for {
+		decision, w, err := s.pool(pool.ID).pick(call, pool, *scratch, notify)
+		if err != errGivenUp {
+			return decision, w, err
+		}
+	}
 }
+
+// errGivenUp: Retain came between finding a pool and its lock.
+var errGivenUp = errors.New("the pool has been given up")
 
 // pool returns the state of the pool called id.
 func (s *Scheduler) pool(id string) *pool {

@@ -71,7 +71,8 @@ func (s *servers) usersOf(of *server) []*pool {
 }
 
 // retain forgets servers that the snapshot lacks, but not before their last
-// request has ended: should the address come back, they still count.
+// request has ended: should the address come back, they still count. Nor one that a
+// call of an older snapshot has just brought back to a pool.
 func (s *servers) retain(snapshot *routing.Snapshot) {
 	keep := map[string]bool{}
 	for _, p := range snapshot.Pools {
@@ -82,7 +83,7 @@ func (s *servers) retain(snapshot *routing.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for address, server := range s.byAddress {
-		if !keep[address] && server.inFlight.Load() == 0 {
+		if !keep[address] && server.inFlight.Load() == 0 && len(server.users) == 0 {
 			delete(s.byAddress, address)
 		}
 	}
