@@ -182,6 +182,6 @@ func (p *pool) release(r *Reservation, now float64) {
 		e.own = work{} // exactly, whatever the fractions
 	}
 	if r.adapter != noAdapter {
-		e.adapters.release(r.adapter, r.answered)
+		e.adapters.release(r.adapter, r.answered, now)
 	}
 }
