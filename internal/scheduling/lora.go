@@ -21,8 +21,12 @@ type adapterNames struct {
 	ids   map[string]int32
 	names []string
 	at    []int32   // endpoints that probably have it
-	calls []float64 // the older the lighter; only quotients mean something
-	call  float64   // weight of the next call; 0 before the first
+	slots int       // of all endpoints that tell
+
+	// Calls, the older the lighter; only quotients mean something.
+	calls []float64 // for each
+	loads float64   // that loaded an adapter
+	call  float64   // the next one; 0 before the first
 }
 
 // maxAdapterNames bounds the names a pool knows as adapters.
@@ -43,6 +47,7 @@ func (n *adapterNames) called(id int32) {
 		for i := range n.calls {
 			n.calls[i] /= heavy
 		}
+		n.loads /= heavy
 		n.call /= heavy
 	}
 }
@@ -111,6 +116,15 @@ func (s *adapters) use(id int32, at float64) *adapter {
 	return &s.list[len(s.list)-1]
 }
 
+// book sends a request for an adapter at an instant.
+func (s *adapters) book(id int32, at float64) {
+	if s.slots > 0 && s.find(id) == nil {
+		s.names.loads += s.names.call
+	}
+	s.use(id, at).inFlight++
+	s.trim()
+}
+
 // release ends one request for an adapter at an instant.
 func (s *adapters) release(id int32, answered bool, at float64) {
 	if a := s.find(id); a != nil {
@@ -124,6 +138,7 @@ func (s *adapters) release(id int32, answered bool, at float64) {
 
 // refresh takes over what a scrape showed.
 func (s *adapters) refresh(m *Metrics, at float64) {
+	s.names.slots += m.MaxAdapters - s.slots
 	s.slots = m.MaxAdapters
 	for i := range s.list {
 		s.list[i].listed = false
@@ -164,7 +179,8 @@ func (s *adapters) forget() {
 	for i := range s.list {
 		s.names.at[s.list[i].id]--
 	}
-	s.list = nil
+	s.names.slots -= s.slots
+	s.list, s.slots = nil, 0
 }
 
 func (s *adapters) capacity() int {
@@ -236,17 +252,15 @@ func (p *pool) loraSeconds(d *demand, s *adapters, w *work, fresh bool) (seconds
 	return seconds, v.residency == noSlot
 }
 
-// loss is what pushing victim out for id loses, in loads: how often victim is
-// called for, over the mean of both. It is 1 for equals and 2 at most, which
-// keeps adapters that many call for where they are, and lets the others take
-// turns in few slots. Where victim is loaded elsewhere too, nothing is lost.
+// loss is what pushing victim out for id loses, in loads: twice the odds that
+// victim is called for before id is, and before its slot changes hands anyway. So
+// equals lose 1 at most, and who is called for far more 2: those keep their
+// slots, and the others take turns in few. Where slots change hands all the time
+// nothing is worth keeping. Nothing is lost of what is loaded elsewhere too.
 func (n *adapterNames) loss(victim, id int32) float64 {
-	if victim == noAdapter || n.at[victim] > 1 {
+	if victim == noAdapter || n.at[victim] > 1 || n.calls[victim] == 0 {
 		return 0
 	}
-	lost := n.calls[victim]
-	if lost == 0 {
-		return 0
-	}
-	return 2 * lost / (lost + n.calls[id])
+	changes := n.loads / float64(max(1, n.slots))
+	return 2 * n.calls[victim] / (n.calls[victim] + n.calls[id] + changes)
 }

@@ -158,8 +158,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.unary.add(r.uncached, now, &p.engine)
 	}
 	if r.adapter != noAdapter {
-		e.adapters.use(r.adapter, now).inFlight++
-		e.adapters.trim()
+		e.adapters.book(r.adapter, now)
 	}
 	had := p.prefixes.add(prefix, e.slot)
 	p.tell(prefix[had:], e.slot)
