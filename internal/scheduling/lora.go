@@ -20,8 +20,8 @@ const (
 type adapterNames struct {
 	ids   map[string]int32
 	names []string
-	at    []int32   // endpoints that probably have it
-	slots int       // of all endpoints that tell
+	at    []int32 // endpoints that probably have it
+	slots int     // of all endpoints that tell
 
 	// Calls, the older the lighter; only quotients mean something.
 	calls []float64 // for each
