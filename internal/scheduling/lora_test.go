@@ -93,3 +93,24 @@ func TestAdapterCounts(t *testing.T) {
 		}
 	}
 }
+
+// A decision looks at every endpoint: no look may allocate.
+func TestAdapterLookAllocatesNothing(t *testing.T) {
+	p := newPool(&Options{}, nil, nil)
+	s := adapters{names: &p.adapters, slots: 4}
+	d := demand{output: 100, adapter: p.adapters.learn("call")}
+	for i := range 4 {
+		id := p.adapters.learn(fmt.Sprint(i))
+		p.adapters.called(id)
+		s.book(id, float64(i))
+		s.release(id, false, float64(i))
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		p.adapters.called(d.adapter)
+		if seconds, waits := p.loraSeconds(&d, &s, &work{requests: 3}, true); seconds <= adapterLoadSeconds || waits {
+			t.Fatal(seconds, waits)
+		}
+	}); n > 0 {
+		t.Errorf("%g allocations", n)
+	}
+}
