@@ -89,7 +89,8 @@ type adapter struct {
 
 // adapters are those an endpoint probably has loaded. Engines list adapters
 // with requests only; an idle one stays loaded until its slot is needed, least
-// recently used first; vLLM uses an adapter in each step that computes for it. A slot counts as taken from the moment a call is sent.
+// recently used first; vLLM uses an adapter in each step that computes for it.
+// A slot counts as taken from the moment a call is sent.
 type adapters struct {
 	slots int // 0 unknown
 	list  []adapter
