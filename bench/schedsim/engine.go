@@ -65,6 +65,7 @@ func (e *engine) begin(now float64, p *plan) float64 {
 	if p.decodes == 0 && p.prefill == 0 {
 		return 0
 	}
+	e.lora.touch(e.running, now)
 	d := e.Step + e.Prefill*p.prefill + e.Attention*p.attended + e.Decode*float64(p.decodes) + e.Context*p.context + e.stall
 	e.seconds += d
 	return d
@@ -206,6 +207,19 @@ func (l *loraSlots) load(r *request, e *engine, now float64) {
 		e.stall += e.LoRALoad
 	}
 	l.loaded[r.adapter] = now
+}
+
+// touch notes that a step computes for these requests: to vLLM each step is a
+// use of its adapters (set_active_adapters of vllm/lora/worker_manager.py).
+func (l *loraSlots) touch(running []*request, now float64) {
+	if l.slots == 0 {
+		return
+	}
+	for _, r := range running {
+		if r.ran && r.adapter != "" {
+			l.loaded[r.adapter] = now
+		}
+	}
 }
 
 func (l *loraSlots) evict(active map[string]bool) {

@@ -108,6 +108,21 @@ func TestEngineByHand(t *testing.T) {
 	if w.engines[0].loads != 2 || b.firstAt <= a.doneAt+k.LoRALoad {
 		t.Errorf("%d loads; the first ended at %g, the second began at %g", w.engines[0].loads, a.doneAt, b.firstAt)
 	}
+
+	// Two slots: x was loaded first but has been in use until later, so y gives way to z.
+	k.LoRASlots = 2
+	var all []*request
+	for _, r := range []struct {
+		at      float64
+		output  int
+		adapter string
+	}{{0, 40, "x"}, {1, 1, "y"}, {100, 1, "z"}, {200, 1, "x"}} {
+		all = append(all, g.add(r.at, r.output, g.unique(10)))
+		all[len(all)-1].adapter = r.adapter
+	}
+	if w = play(k, all...); w.engines[0].loads != 3 {
+		t.Errorf("%d loads", w.engines[0].loads)
+	}
 }
 
 // Whatever is asked of them, engines keep within their room, answer everything

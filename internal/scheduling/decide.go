@@ -308,6 +308,9 @@ func (p *pool) pick(call *Call, as *routing.Pool, prefix []uint64, notify func(D
 	}
 	p.align(as)
 	now := p.seconds(call.At)
+	if id := p.adapters.find(call.Model); id != noAdapter && len(call.Tried) == 0 {
+		p.adapters.called(id)
+	}
 	// Who was admitted once does not queue again for a second try, an external
 	// picker has its own opinion of who is full, and of what is no model server
 	// nobody can tell.

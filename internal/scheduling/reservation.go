@@ -165,8 +165,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.unary.add(r.uncached, now, &p.engine)
 	}
 	if r.adapter != noAdapter {
-		e.adapters.use(r.adapter, now).inFlight++
-		e.adapters.trim()
+		e.adapters.book(r.adapter, now)
 	}
 	return r
 }
@@ -187,6 +186,6 @@ func (p *pool) release(r *Reservation, now float64) {
 		e.own = work{} // exactly, whatever the fractions
 	}
 	if r.adapter != noAdapter {
-		e.adapters.release(r.adapter, r.answered)
+		e.adapters.release(r.adapter, r.answered, now)
 	}
 }
