@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"crossfade.dev/test/page"
+	"crossfade.dev/test/port"
 )
 
 // Every ```console block of the README and the guide is run as written and its
@@ -69,8 +70,8 @@ var documentedPorts = regexp.MustCompile(`\b(8080|19000|18000|18001)\b`)
 func newPageRun(t *testing.T, binary string) *pageRun {
 	t.Helper()
 	p := &pageRun{dir: t.TempDir(), bin: t.TempDir(), ports: map[string]string{}}
-	for _, port := range []string{"8080", "19000", "18000", "18001"} {
-		p.ports[port] = freePort(t)
+	for _, documented := range []string{"8080", "19000", "18000", "18001"} {
+		p.ports[documented] = port.Free(t)
 	}
 	p.admin = p.ports["19000"]
 	// The wrapper gives up and status the admin port of this sandbox.

@@ -21,6 +21,7 @@ import (
 	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/rollout/rehearsal"
 	"crossfade.dev/internal/translate"
+	"crossfade.dev/test/port"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -264,12 +265,7 @@ contexts: [{name: test, context: {cluster: c, user: u, namespace: %q}}]
 }
 
 // nowhere is an address at which nothing listens.
-func nowhere(t *testing.T) string {
-	t.Helper()
-	s := httptest.NewServer(nil)
-	s.Close()
-	return strings.TrimPrefix(s.URL, "http://")
-}
+func nowhere(t *testing.T) string { return port.Address(t) }
 
 type outcome struct {
 	out, err string
