@@ -79,6 +79,11 @@ func newPageRun(t *testing.T, binary string) *pageRun {
 	if err := os.WriteFile(filepath.Join(p.bin, "crossfade"), []byte(wrapper), 0o700); err != nil { // #nosec: it is run
 		t.Fatal(err)
 	}
+	// A reader's machine is not busy with other tests.
+	slow := fmt.Sprintf("#!/bin/sh\nexec %s $(($1 * 3))\n", look(t, "sleep"))
+	if err := os.WriteFile(filepath.Join(p.bin, "sleep"), []byte(slow), 0o700); err != nil { // #nosec: it is run
+		t.Fatal(err)
+	}
 	if err := os.CopyFS(filepath.Join(p.dir, "examples"), os.DirFS("../examples")); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +98,15 @@ func newPageRun(t *testing.T, binary string) *pageRun {
 	}
 	t.Cleanup(p.stop)
 	return p
+}
+
+func look(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // moved replaces the documented ports by this sandbox's.

@@ -22,6 +22,7 @@ func docs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	shell := newShell(ctx, t, *root)
+	shell.do(t, "sleep() { command sleep $(($1 * 3)); }") // a reader's machine does not run a cluster beside
 	for _, c := range page.Commands(string(text)) {
 		if wrong := c.Differs(shell.do(t, c.Line), func(s string) string { return s }); wrong != "" {
 			t.Error(wrong)
