@@ -11,7 +11,7 @@ FUZZ    ?= 30s
 .PHONY: e2e e2e-all e2e-calm e2e-shaken e2e-programs conformance conformance-gateway-api conformance-inference conformance-programs
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/crossfade
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/crossfade
