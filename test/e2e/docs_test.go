@@ -19,6 +19,7 @@ func docs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Remove(file("who")) }) // the page writes this script where the repository is
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	shell := newShell(ctx, t, *root)
