@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"cmd/crossfade":              7,
 	"test":                       8,
 	"test/page":                  0,
+	"test/port":                  0,
 	"tools/crdgen":               0,
 	"bench":                      8,
 	"bench/schedsim":             8,

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"crossfade.dev/test/page"
+	"crossfade.dev/test/port"
 )
 
 // Every ```console block of the README and the guide is run as written and its
@@ -69,13 +70,18 @@ var documentedPorts = regexp.MustCompile(`\b(8080|19000|18000|18001)\b`)
 func newPageRun(t *testing.T, binary string) *pageRun {
 	t.Helper()
 	p := &pageRun{dir: t.TempDir(), bin: t.TempDir(), ports: map[string]string{}}
-	for _, port := range []string{"8080", "19000", "18000", "18001"} {
-		p.ports[port] = freePort(t)
+	for _, documented := range []string{"8080", "19000", "18000", "18001"} {
+		p.ports[documented] = port.Free(t)
 	}
 	p.admin = p.ports["19000"]
 	// The wrapper gives up and status the admin port of this sandbox.
 	wrapper := fmt.Sprintf("#!/bin/sh\ncase \"$1\" in\nup|status|explain|rollout) c=\"$1\"; shift; exec %s \"$c\" --admin 127.0.0.1:%s \"$@\";;\nesac\nexec %s \"$@\"\n", binary, p.admin, binary)
 	if err := os.WriteFile(filepath.Join(p.bin, "crossfade"), []byte(wrapper), 0o700); err != nil { // #nosec: it is run
+		t.Fatal(err)
+	}
+	// A reader's machine is not busy with other tests.
+	slow := fmt.Sprintf("#!/bin/sh\nexec %s $(($1 * 3))\n", look(t, "sleep"))
+	if err := os.WriteFile(filepath.Join(p.bin, "sleep"), []byte(slow), 0o700); err != nil { // #nosec: it is run
 		t.Fatal(err)
 	}
 	if err := os.CopyFS(filepath.Join(p.dir, "examples"), os.DirFS("../examples")); err != nil {
@@ -92,6 +98,15 @@ func newPageRun(t *testing.T, binary string) *pageRun {
 	}
 	t.Cleanup(p.stop)
 	return p
+}
+
+func look(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // moved replaces the documented ports by this sandbox's.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/app"
+	"crossfade.dev/test/port"
 	"go.uber.org/goleak"
 )
 
@@ -82,7 +82,7 @@ func startFiles(t testing.TB, files map[string]string, change ...func(*app.Confi
 // newGateway writes the manifests of a gateway, which is yet to be started.
 func newGateway(t testing.TB, files map[string]string) *gateway {
 	t.Helper()
-	g := &gateway{dir: t.TempDir(), port: freePort(t), admin: "127.0.0.1:" + freePort(t)}
+	g := &gateway{dir: t.TempDir(), port: port.Free(t), admin: port.Address(t)}
 	for name, text := range files {
 		g.write(t, name, text)
 	}
@@ -163,20 +163,6 @@ func (g *gateway) adminGet(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func read(t testing.TB, path string) string {

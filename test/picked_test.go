@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/upstream"
+	"crossfade.dev/test/port"
 )
 
 // picked is a proxy whose only pool has an external endpoint picker.
@@ -160,15 +160,7 @@ func echoEngine(t testing.TB, name string) string {
 	return s.Listener.Addr().String()
 }
 
-func noListener(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func noListener(t testing.TB) string { return port.Address(t) }
 
 func unchanged(s string) string { return s }
 

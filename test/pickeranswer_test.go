@@ -188,6 +188,7 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 					change = append(change, failOpen)
 				}
 				if strings.Contains(name, "silent") {
+					t.Parallel()
 					change = append(change, impatient)
 				}
 				begun := make(chan struct{})
@@ -202,7 +203,11 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 				go func() {
 					for i, e := range []string{event("0"), event("1"), event("2"), done} {
 						if i == 1 {
-							<-begun
+							select {
+							case <-begun:
+							case <-stop:
+								return
+							}
 						}
 						select {
 						case events <- e:
@@ -213,7 +218,9 @@ func TestPickerFailsInAnAnswer(t *testing.T) {
 					close(events)
 				}()
 				defer close(stop)
-				resp := w.open(t.Context())
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				resp := w.open(ctx)
 				got, _ := io.ReadAll(resp.Body)
 				o := <-w.ended
 				all := event("0") + event("1") + event("2") + done

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -208,7 +209,8 @@ type traffic struct {
 
 	sent, failed atomic.Int64
 	mu           sync.Mutex
-	byModel      map[string]int // who answered, since forget
+	byModel      map[string]int // who answered what was sent since forget
+	forgot       int            // how often
 	first        string         // failure
 }
 
@@ -238,6 +240,9 @@ func (l *traffic) end() {
 }
 
 func (l *traffic) one(ctx context.Context, g *gateway, session, extra string) {
+	l.mu.Lock()
+	sent := l.forgot
+	l.mu.Unlock()
 	text, status, err := g.chatAs(ctx, session, extra)
 	if ctx.Err() != nil {
 		return
@@ -253,19 +258,28 @@ func (l *traffic) one(ctx context.Context, g *gateway, session, extra string) {
 		return
 	}
 	for _, name := range []string{stableModel, candidateModel} {
-		if strings.Contains(text, name) {
+		if sent == l.forgot && strings.Contains(text, name) {
 			l.byModel[name]++
 		}
 	}
 }
 
-// forget returns who answered so far and starts to count anew.
+// forget returns who answered so far and starts to count anew. What is under way is
+// not counted: it was sent in other circumstances.
 func (l *traffic) forget() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := l.byModel
 	l.byModel = map[string]int{}
+	l.forgot++
 	return out
+}
+
+// answered returns who answered since forget.
+func (l *traffic) answered() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.byModel)
 }
 
 func (l *traffic) noneFailed(t testing.TB) {

@@ -32,7 +32,7 @@ func TestRolloutMirror(t *testing.T) {
 		if s.Share.Set > 0 {
 			return true
 		}
-		if by := l.forget(); by[candidateModel] > 0 {
+		if by := l.answered(); by[candidateModel] > 0 {
 			// The share may have been set since s was read.
 			if _, now := g.rollout(t); now.Share.Set == 0 {
 				t.Fatalf("the candidate answered %d users while it was mirrored to", by[candidateModel])

@@ -45,12 +45,12 @@ type rolloutFlags struct {
 	namespace string
 	noColor   bool
 	// redraw is the time between two looks at a rollout, takeUp how long a verb waits
-	// for its answer.
-	redraw, takeUp time.Duration
+	// for its answer, glance how long a look may take that the command can do without.
+	redraw, takeUp, glance time.Duration
 }
 
 func newRolloutCommand() *cobra.Command {
-	return rolloutCommand(&rolloutFlags{admin: app.Defaults().Admin, redraw: time.Second, takeUp: 10 * time.Second})
+	return rolloutCommand(&rolloutFlags{admin: app.Defaults().Admin, redraw: time.Second, takeUp: 10 * time.Second, glance: time.Second})
 }
 
 // rolloutCommand returns the command with the defaults that are in flags.

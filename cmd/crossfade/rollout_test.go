@@ -21,6 +21,7 @@ import (
 	"crossfade.dev/internal/rollout"
 	"crossfade.dev/internal/rollout/rehearsal"
 	"crossfade.dev/internal/translate"
+	"crossfade.dev/test/port"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -264,12 +265,7 @@ contexts: [{name: test, context: {cluster: c, user: u, namespace: %q}}]
 }
 
 // nowhere is an address at which nothing listens.
-func nowhere(t *testing.T) string {
-	t.Helper()
-	s := httptest.NewServer(nil)
-	s.Close()
-	return strings.TrimPrefix(s.URL, "http://")
-}
+func nowhere(t *testing.T) string { return port.Address(t) }
 
 type outcome struct {
 	out, err string
@@ -287,10 +283,16 @@ func operate(t *testing.T, admin string, args ...string) outcome {
 
 func operateAsIs(t *testing.T, admin string, args ...string) outcome {
 	t.Helper()
-	return operateWith(t, &rolloutFlags{admin: admin, redraw: time.Millisecond, takeUp: time.Minute}, args...)
+	return operateWith(t.Context(), t, patient(admin), args...)
 }
 
-func operateWith(t *testing.T, flags *rolloutFlags, args ...string) outcome {
+// patient are the flags of commands to which it does not matter how busy the machine
+// is.
+func patient(admin string) *rolloutFlags {
+	return &rolloutFlags{admin: admin, redraw: time.Millisecond, takeUp: time.Minute, glance: time.Minute}
+}
+
+func operateWith(ctx context.Context, t *testing.T, flags *rolloutFlags, args ...string) outcome {
 	t.Helper()
 	cmd := rolloutCommand(flags)
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
@@ -298,7 +300,7 @@ func operateWith(t *testing.T, flags *rolloutFlags, args ...string) outcome {
 	cmd.SetOut(&out)
 	cmd.SetErr(&errs)
 	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(t.Context())
+	err := cmd.ExecuteContext(ctx)
 	o := outcome{out: out.String(), err: errs.String()}
 	if err != nil {
 		o.err += err.Error()
@@ -453,13 +455,20 @@ func TestRolloutVerbsInCluster(t *testing.T) {
 	})
 	operate(t, "", "resume", "qwen3", "--kubeconfig", config).want(t, 0, "is Analyzing")
 	// An abort goes out even where nothing can be read, and in any version.
+	// Time is up for its answer when that was looked for in vain.
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	looks := 0
 	up.breakWith(func(r *http.Request) int {
-		if r.Method == http.MethodGet {
-			return http.StatusForbidden
+		if r.Method != http.MethodGet {
+			return 0
 		}
-		return 0
+		if looks++; looks == 3 { // before the request, after it, and once more
+			stop()
+		}
+		return http.StatusForbidden
 	})
-	o := operateWith(t, &rolloutFlags{takeUp: 300 * time.Millisecond}, "abort", "qwen3", "--kubeconfig", config)
+	o := operateWith(ctx, t, patient(""), "abort", "qwen3", "--kubeconfig", config)
 	up.meanwhile(func() {
 		if last := up.asked[len(up.asked)-1]; last != "abort 0 " || f.run.State.Phase != rollout.Aborting {
 			t.Errorf("%q %s", last, f.run.State.Phase)
@@ -504,7 +513,7 @@ func TestRolloutVerbUnheard(t *testing.T) {
 	up.deaf = true
 	up.add("chat", "qwen3", rehearsal.Traffic{}).until(t, inPhase(rollout.Analyzing))
 	impatient := &rolloutFlags{takeUp: 50 * time.Millisecond}
-	operateWith(t, impatient, "abort", "qwen3", "--admin", up.address()).want(t, rolloutTimeout, "is its controller running?", "send nothing to the candidate even so")
+	operateWith(t.Context(), t, impatient, "abort", "qwen3", "--admin", up.address()).want(t, rolloutTimeout, "is its controller running?", "send nothing to the candidate even so")
 	operate(t, up.address(), "pause", "qwen3", "--no-wait").want(t, 0, "pause asked of chat/qwen3")
 }
 

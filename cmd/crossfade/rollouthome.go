@@ -49,7 +49,7 @@ func (f *rolloutFlags) home(cmd *cobra.Command) (home, error) {
 		return h, err
 	}
 	up := &adminHome{f.admin}
-	probe, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	probe, cancel := context.WithTimeout(cmd.Context(), f.glance)
 	defer cancel()
 	_, upErr := up.list(probe, "")
 	if upErr == nil {

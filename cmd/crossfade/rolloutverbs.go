@@ -103,12 +103,8 @@ func readPercent(text string) (float64, error) {
 	return p, nil
 }
 
-// Times of a verb: how long to look at the rollout before an abort is sent without a
-// look, and between two looks for an answer.
-const (
-	glance    = time.Second
-	lookAgain = 200 * time.Millisecond
-)
+// lookAgain is the time between two looks for a verb's answer.
+const lookAgain = 200 * time.Millisecond
 
 func (v *verbCommand) run(cmd *cobra.Command, name string) error {
 	h, err := v.home(cmd)
@@ -158,7 +154,7 @@ func (v *verbCommand) ask(cmd *cobra.Command, h home, name string, r *cfv1a1.Rol
 }
 
 // look finds the rollout. An abort does not depend on it: when the place is known,
-// it goes out even where nothing can be read.
+// it goes out even where nothing can be read at a glance.
 func (v *verbCommand) look(ctx context.Context, h home, name string) (*subject, place, error) {
 	namespace, base, err := v.split(h, name)
 	if err != nil {
@@ -168,7 +164,7 @@ func (v *verbCommand) look(ctx context.Context, h home, name string) (*subject, 
 	blind := v.verb == rollout.VerbAbort && namespace != ""
 	if blind {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, glance)
+		ctx, cancel = context.WithTimeout(ctx, v.glance)
 		defer cancel()
 	}
 	o, err := v.object(ctx, h, name)

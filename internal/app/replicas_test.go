@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	cfv1a1 "crossfade.dev/api/v1alpha1"
@@ -18,7 +19,6 @@ import (
 
 // A replica that answers nothing useful is one that is missing, whatever it does.
 func TestReplicasAreReadAndMissed(t *testing.T) {
-	gone := make(chan struct{})
 	answers := map[string]http.HandlerFunc{
 		"good": func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/rollouts/counts" {
@@ -26,7 +26,7 @@ func TestReplicasAreReadAndMissed(t *testing.T) {
 			}
 			fmt.Fprint(w, `{"epoch": "e", "rollouts": [{"rollout": "chat/qwen", "attempt": 1, "revision": 3}]}`)
 		},
-		"silent":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); gone <- struct{}{} },
+		"silent":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"endless":  func(w http.ResponseWriter, _ *http.Request) { endless(w) },
 		"no JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
 		"no epoch": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") },
@@ -35,23 +35,36 @@ func TestReplicasAreReadAndMissed(t *testing.T) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
 		},
 	}
+	synctest.Test(t, func(t *testing.T) { readAndMissed(t, answers) })
+}
+
+// readAndMissed runs in fake time: only who is silent takes any.
+func readAndMissed(t *testing.T, answers map[string]http.HandlerFunc) {
 	var log strings.Builder
 	r := newReplicas(slog.New(slog.NewTextHandler(&log, nil)))
 	defer r.close()
+	servers := pipes{}
+	r.client.Transport.(*http.Transport).DialContext = servers.dial
 	gateway := translate.ObjectRef{Kind: "Gateway", Namespace: "infra", Name: "edge"}
 	other := translate.ObjectRef{Kind: "Gateway", Namespace: "infra", Name: "other"}
 	r.planes = map[translate.ObjectRef][]kube.Replica{other: {{Name: "other", Address: "192.0.2.1:1"}}}
 	for name, answer := range answers {
-		s := httptest.NewServer(answer)
+		address := fmt.Sprintf("192.0.2.2:%d", 1+len(servers))
+		listener, s := make(pipe), &http.Server{Handler: answer}
+		servers[address] = listener
+		go func() { _ = s.Serve(listener) }() // it ends by Close
 		defer s.Close()
-		r.planes[gateway] = append(r.planes[gateway], kube.Replica{Name: name, Address: strings.TrimPrefix(s.URL, "http://")})
+		r.planes[gateway] = append(r.planes[gateway], kube.Replica{Name: name, Address: address})
 	}
 	of := &translate.Rollout{Gateways: []translate.ObjectRef{gateway}}
 	for range 2 {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*countsTimeout)
 		counts := r.Counts(ctx, of)
 		cancel()
-		<-gone
+		if took := time.Since(began); took != countsTimeout {
+			t.Errorf("the silent one was waited for for %s", took)
+		}
 		if len(counts) != len(answers) {
 			t.Errorf("%d of %d replicas are known", len(counts), len(answers))
 		}
@@ -65,6 +78,32 @@ func TestReplicasAreReadAndMissed(t *testing.T) {
 		t.Errorf("%d lines for %d replicas that fail, twice:\n%s", n, len(answers)-1, log.String())
 	}
 }
+
+// pipes are servers in memory, by address.
+type pipes map[string]pipe
+
+func (p pipes) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p[address] <- theirs:
+		return ours, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// pipe is a server's listener.
+type pipe chan net.Conn
+
+func (p pipe) Accept() (net.Conn, error) {
+	if conn, ok := <-p; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipe) Close() error   { close(p); return nil }
+func (p pipe) Addr() net.Addr { return &net.TCPAddr{} }
 
 // endless writes until nobody reads any more.
 func endless(w http.ResponseWriter) {

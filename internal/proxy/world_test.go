@@ -19,6 +19,7 @@ import (
 	"crossfade.dev/internal/routing"
 	"crossfade.dev/internal/scheduling"
 	"crossfade.dev/internal/upstream"
+	"crossfade.dev/test/port"
 	"go.uber.org/goleak"
 )
 
@@ -235,15 +236,7 @@ func engine(t testing.TB, h http.HandlerFunc) string {
 }
 
 // deadAddress is one where nobody listens.
-func deadAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+func deadAddress(t testing.TB) string { return port.Address(t) }
 
 // rawEngine starts a server that gives each connection to serve, which may write
 // what no HTTP library would.

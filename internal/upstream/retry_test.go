@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"crossfade.dev/test/port"
 )
 
 // A dying server answers the first request of its first connection and treats every later
@@ -113,12 +115,7 @@ func TestFreshConnectionDies(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := port.Address(t)
 	e := failure(t, newClient(t, Options{}), addr, post("x"))
 	if e.Op != OpDial || !e.BeforeFirstByte || e.Addr != addr || !errors.Is(e, syscall.ECONNREFUSED) {
 		t.Errorf("error %+v", e)

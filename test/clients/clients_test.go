@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"crossfade.dev/internal/app"
+	"crossfade.dev/test/port"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 )
@@ -27,7 +27,7 @@ import (
 // its OpenAI API and the admin URL.
 func start(t *testing.T) (base, admin string) {
 	t.Helper()
-	port, adminAddress := freePort(t), "127.0.0.1:"+freePort(t)
+	chat, adminAddress := port.Free(t), port.Address(t)
 	dir := t.TempDir()
 	files, err := filepath.Glob("../../examples/gray-release/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -38,7 +38,7 @@ func start(t *testing.T) (base, admin string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		moved := strings.ReplaceAll(string(text), "port: 8080", "port: "+port)
+		moved := strings.ReplaceAll(string(text), "port: 8080", "port: "+chat)
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), []byte(moved), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -61,21 +61,7 @@ func start(t *testing.T) (base, admin string) {
 		}
 	})
 	<-ready
-	return "http://127.0.0.1:" + port + "/v1", "http://" + adminAddress
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return "http://127.0.0.1:" + chat + "/v1", "http://" + adminAddress
 }
 
 func ask(model string, maxTokens int64) openai.ChatCompletionNewParams {

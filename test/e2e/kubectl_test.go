@@ -67,6 +67,7 @@ func within(t testing.TB, limit time.Duration, what string, check func() error) 
 	t.Helper()
 	deadline := time.Now().Add(limit)
 	for {
+		began := time.Now()
 		err := check()
 		if err == nil {
 			return
@@ -74,7 +75,8 @@ func within(t testing.TB, limit time.Duration, what string, check func() error) 
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within %s: %v", what, limit, err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		// Half of the time is for those who are waited for: kubectl is work, too.
+		time.Sleep(max(50*time.Millisecond, time.Since(began)))
 	}
 }
 

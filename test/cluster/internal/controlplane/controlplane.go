@@ -88,13 +88,12 @@ func (p *Plane) boot(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.await(ctx, "the API server to serve", func(ctx context.Context) error { return get(ctx, admin, "/livez/ping") }); err != nil {
-		return err
-	}
-	if err := p.spawn("controller-manager", p.controllerArgs()); err != nil {
-		return err
-	}
 	if err := p.await(ctx, "the API server to be ready", func(ctx context.Context) error { return get(ctx, admin, "/readyz") }); err != nil {
+		return err
+	}
+	// Only now: it gives the API server ten seconds to be healthy, which on a busy
+	// machine it takes to make its roles alone, and then gives up.
+	if err := p.spawn("controller-manager", p.controllerArgs()); err != nil {
 		return err
 	}
 	// Pods are refused before their service account exists.
