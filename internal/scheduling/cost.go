@@ -66,7 +66,7 @@ const (
 	termDecode        // how much others slow the answer, weighed
 	termHarm          // what others lose, weighed
 	termCopy          // caching again what another endpoint has
-	termCount         // eight, for sum
+	termCount
 )
 
 func termNames() [termCount]string {
@@ -75,28 +75,26 @@ func termNames() [termCount]string {
 
 type terms [termCount]float64
 
-// sum adds in pairs, which a processor does side by side.
-func (t *terms) sum() float64 {
-	return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]))
-}
-
 // stalled is the wait for requests to end where none is known to run.
 const stalled = 5
 
-// price is the cost of a call at one endpoint.
-type price struct {
-	terms terms
+// bid is what a call costs at one endpoint, but for how it would decode there: that is
+// compared with how it would elsewhere (pace.go).
+type bid struct {
+	index int32 // of p.order
 	// full: the call would have to wait inside the engine for others to end,
 	// or for more than a few steps. noSlot: it is for want of an adapter slot alone.
 	full, noSlot bool
+	seconds      float64
 	pace         pace
 }
 
-// price sets out to what a call costs at an endpoint that has the work w.
-// cached tokens of the prompt are in its cache, or will be: coming of the pending ones
-// are of them, which it waits for but would otherwise compute. The adapter's part is for
-// lora.go, and decoding is for pace.go: it is compared with that elsewhere. This runs for each endpoint of each decision.
-func (p *pool) price(d *demand, l *load, w *work, cached, coming float64, out *price) {
+// price sets out to what a call costs at an endpoint that has the work w, and parts
+// to what that consists of, unless it is nil. cached tokens of the prompt are in its
+// cache, or will be: coming of the pending ones are of them, which the call waits for but
+// would otherwise compute. The adapter's part is for lora.go. This runs for each endpoint
+// of each decision.
+func (p *pool) price(d *demand, l *load, w *work, cached, coming float64, out *bid, parts *terms) {
 	e, weigh := &p.engine, &p.weights
 	uncached := max(1, d.prompt-cached)
 	decodes := max(0, w.requests-w.prefills)
@@ -107,27 +105,30 @@ func (p *pool) price(d *demand, l *load, w *work, cached, coming float64, out *p
 	if ahead := w.pending + uncached; ahead > room {
 		steps = math.Ceil(ahead / room)
 	}
-	out.terms[termQueue] = (e.prefill+e.attention*typicalContext)*(weigh.ahead*(w.pending-coming)+coming) + steps*step
-	out.terms[termPrefix] = uncached * (e.prefill + e.attention*(cached+uncached/2))
-	out.terms[termKV], out.terms[termSlot] = 0, 0
-	out.full, out.noSlot = false, false
+	queue := (e.prefill+e.attention*typicalContext)*(weigh.ahead*(w.pending-coming)+coming) + steps*step
+	prefix := uncached * (e.prefill + e.attention*(cached+uncached/2))
+	kv, slot := 0.0, 0.0
 	over, surplus := w.kv+uncached-kvReserve*l.kvTokens, w.requests+1-l.slots
-	if w.requests > 0 && (over > 0 || w.pending > 2*stepTokens || l.slots > 0 && surplus > 0) {
-		out.full = true
+	out.full = w.requests > 0 && (over > 0 || w.pending > 2*stepTokens || l.slots > 0 && surplus > 0)
+	if out.full {
 		ends := decodes / max(1, d.output*step) // requests per second
 		if over > 0 {
-			out.terms[termKV] = wait(math.Ceil(over/max(1, w.kv/w.requests)), ends)
+			kv = wait(math.Ceil(over/max(1, w.kv/w.requests)), ends)
 		}
 		if l.slots > 0 && surplus > 0 {
-			out.terms[termSlot] = wait(surplus, ends)
+			slot = wait(surplus, ends)
 		}
 	}
-	out.terms[termHarm] = weigh.harm * w.requests * uncached * e.prefill
-	out.terms[termCopy] = weigh.copy * max(0, d.best-cached) * e.prefill
-	out.terms[termDecode] = 0
+	harm := weigh.harm * w.requests * uncached * e.prefill
+	again := weigh.copy * max(0, d.best-cached) * e.prefill
+
+	out.noSlot = false
 	// Those that wait for their first token now will decode beside this call.
 	out.pace.level = e.request*w.requests + e.context*w.context
-	out.terms[termLoRA] = 0
+	out.seconds = ((queue + prefix) + (kv + slot)) + (harm + again) // in pairs, side by side
+	if parts != nil {
+		*parts = terms{termQueue: queue, termPrefix: prefix, termKV: kv, termSlot: slot, termHarm: harm, termCopy: again}
+	}
 }
 
 // wait is the time until n requests have ended, at ends per second.

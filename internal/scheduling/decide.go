@@ -61,21 +61,13 @@ func (p *pool) decide(call *Call, d *demand, now float64) (verdict, bool) {
 	return p.settle(d, &free, &full, blockTokens, wants), true
 }
 
-// bid is the price of a call at an endpoint, but for how it would decode there.
-type bid struct {
-	index        int32 // of p.order
-	full, noSlot bool
-	seconds      float64
-	pace         pace
-}
-
 // offer sets p.bids to those of the candidates, and p.usual to what their paces
 // are compared with.
 func (p *pool) offer(d *demand, now, blockTokens float64) {
-	p.bids = p.bids[:0]
-	p.usual = usual{}
+	bids := slices.Grow(p.bids[:0], len(p.order))[:len(p.order)]
+	n := 0
+	p.usual = newUsual()
 	deflate := p.prompted.deflate(now)
-	var price price
 	for i, e := range p.order {
 		if p.dropped[i] != dropNone {
 			continue
@@ -84,11 +76,14 @@ func (p *pool) offer(d *demand, now, blockTokens float64) {
 		if p.matched {
 			cached = p.cached(e, d, blockTokens)
 		}
-		p.priceAt(d, e, now, deflate, cached, &price)
-		p.usual.add(&price.pace, len(p.bids) == 0)
-		p.bids = append(p.bids, bid{int32(i), price.full, price.noSlot, price.terms.sum(), price.pace})
+		b := &bids[n]
+		b.index = int32(i)
+		p.priceAt(d, e, now, deflate, cached, b, nil)
+		p.usual.add(&b.pace)
+		n++
 	}
-	p.usual.settle(len(p.bids))
+	p.bids = bids[:n]
+	p.usual.settle(n)
 }
 
 // settle says which of the cheapest endpoints it is to be: one that is not full, or
@@ -148,8 +143,8 @@ func (l *lot) draw(r *rand.Rand) int {
 }
 
 // priceAt sets out to what a call costs at an endpoint now. deflate is of
-// p.prompted.
-func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out *price) {
+// p.prompted. parts may be nil.
+func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out *bid, parts *terms) {
 	var w work
 	e.load.at(now, &p.engine, &w)
 	if p.servers.shared.Load() && e.server.pools.Load() > 1 {
@@ -160,11 +155,14 @@ func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out
 	if cached > 0 && e.first != nil {
 		coming = min(w.pending, e.coming(p.prefix, p.lengths[e.slot])*p.means.blockTokens())
 	}
-	p.price(d, &e.load, &w, cached, coming, out)
+	p.price(d, &e.load, &w, cached, coming, out, parts)
 	out.pace.prompts = e.prompted * deflate
 	if d.adapter != noAdapter {
 		seconds, waits := p.loraSeconds(d, &e.adapters, &w, now <= e.foreignUntil)
-		out.terms[termLoRA] = seconds
+		out.seconds += seconds
+		if parts != nil {
+			parts[termLoRA] = seconds
+		}
 		out.full, out.noSlot = out.full || waits, waits && !out.full
 	}
 }

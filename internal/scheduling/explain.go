@@ -143,11 +143,12 @@ func (p *pool) explain(d *demand, now float64) []Explanation {
 		x := Explanation{Address: e.address, Dropped: dropNames[p.dropped[i]]}
 		if p.dropped[i] == dropNone {
 			cached := p.cached(e, d, blockTokens)
-			var price price
-			p.priceAt(d, e, now, deflate, cached, &price)
-			price.terms[termDecode] = p.slowed(d, &price.pace)
-			x.Cached, x.Full, x.Seconds = int(cached), price.full, price.terms.sum()
-			for t, seconds := range price.terms {
+			var b bid
+			var parts terms
+			p.priceAt(d, e, now, deflate, cached, &b, &parts)
+			parts[termDecode] = p.slowed(d, &b.pace)
+			x.Cached, x.Full, x.Seconds = int(cached), b.full, b.seconds+parts[termDecode]
+			for t, seconds := range parts {
 				x.Scores = append(x.Scores, Score{Name: names[t], Seconds: seconds})
 			}
 		}

@@ -84,7 +84,9 @@ func (l *load) at(now float64, e *engine, w *work) {
 	}
 	// foreign.kv makes up for what peers count twice, and is below 0 when those have
 	// less than at the last scrape, or say nothing any more.
-	w.kv = max(w.kv, l.own.kv)
+	if w.kv < l.own.kv { // max would ask for NaN, thousands of times
+		w.kv = l.own.kv
+	}
 }
 
 // progressed takes from w what the engine has probably computed of l.own, and

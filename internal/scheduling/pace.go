@@ -17,14 +17,17 @@ type usual struct {
 	prompts float64 // the least
 }
 
+func newUsual() usual { return usual{least: math.Inf(1), prompts: math.Inf(1)} }
+
 // add takes a candidate in; level is the sum until settle.
-func (u *usual) add(x *pace, first bool) {
+func (u *usual) add(x *pace) {
 	u.level += x.level
-	if first {
-		u.least, u.prompts = x.level, x.prompts
-		return
+	if x.level < u.least {
+		u.least = x.level
 	}
-	u.least, u.prompts = min(u.least, x.level), min(u.prompts, x.prompts)
+	if x.prompts < u.prompts {
+		u.prompts = x.prompts
+	}
 }
 
 // settle ends adding n candidates.

@@ -44,12 +44,12 @@ func TestSlowed(t *testing.T) {
 	d := &demand{output: 300}
 	for range 2000 {
 		paces := make([]pace, 1+r.IntN(8))
-		p.usual = usual{}
+		p.usual = newUsual()
 		for i := range paces {
 			if r.IntN(3) > 0 {
 				paces[i] = pace{level: r.Float64() * 0.02, prompts: r.Float64()}
 			}
-			p.usual.add(&paces[i], i == 0)
+			p.usual.add(&paces[i])
 		}
 		p.usual.settle(len(paces))
 		for i := range paces {
