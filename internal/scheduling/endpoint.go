@@ -23,11 +23,16 @@ type endpoint struct {
 
 	seen *scrape // the last one that was taken over
 
-	computed float64 // prompt tokens whose first token has come, ever
+	// computed is the prompt tokens whose first token has come, ever, those of
+	// other gateways included; of ours the first untoldComputed are for the next
+	// news, and so are untoldAnswers blocks of answers.
+	computed       float64
+	untoldComputed float64
+	untoldAnswers  int
 }
 
 // expect appends a reservation to those that wait for their first token.
-func (e *endpoint) expect(r *Reservation, at float64) {
+func (e *endpoint) expect(r *Reservation) {
 	r.previous = e.last
 	if e.last != nil {
 		e.last.next = r
@@ -37,7 +42,7 @@ func (e *endpoint) expect(r *Reservation, at float64) {
 	e.last = r
 	e.own.prefills++
 	e.own.pending += r.uncached
-	e.lead(at)
+	e.lead()
 }
 
 // unexpect takes it out of them.
@@ -58,21 +63,17 @@ func (e *endpoint) unexpect(r *Reservation, at float64) {
 	if e.first == nil {
 		e.own.pending = 0 // exactly, whatever the fractions
 	}
-	e.since = max(e.since, at)
-	e.lead(at)
+	e.done = max(e.done, at)
+	e.lead()
 }
 
 // lead sets whose prompt the engine is taken to be computing.
-func (e *endpoint) lead(at float64) {
-	switch {
-	case e.first == nil:
+func (e *endpoint) lead() {
+	if e.first == nil {
 		e.head = 0
-	case e.head == 0:
-		e.since = at
-		e.head = e.first.uncached
-	default:
-		e.head = e.first.uncached
+		return
 	}
+	e.head, e.begun = e.first.uncached, e.first.begun
 }
 
 // cacheSize corrects how much of its KV cache an endpoint is believed to keep

@@ -242,8 +242,8 @@ func (p *pool) close() {
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
 	for _, from := range p.peers {
-		if e.slot < len(from.work) {
-			from.work[e.slot] = work{} // it will be another's
+		if e.slot < len(from.told) {
+			from.told[e.slot] = told{} // it will be another's
 		}
 	}
 	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })

@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"math/bits"
+	"slices"
 	"unsafe"
 )
 
@@ -22,6 +23,7 @@ type prefixIndex struct {
 	pairs  int // of a block and a slot, and anonymous blocks
 
 	alive, keep []uint64 // scratch of match, a bit per slot
+	changed     []uint64 // of add
 }
 
 const (
@@ -151,24 +153,27 @@ func (x *prefixIndex) grow(slots int) {
 }
 
 // add remembers that slot was sent the blocks and forgets others of the slot
-// that its cache has no room for. It returns how many of the blocks, from the
-// first, the slot had already.
-func (x *prefixIndex) add(hashes []uint64, slot int) (had int) {
+// that its cache has no room for. It returns those that this made any difference
+// to, until the next add: the others had been asked for again already.
+func (x *prefixIndex) add(hashes []uint64, slot int) (changed []uint64) {
 	if slot >= len(x.rings) {
-		return 0
+		return nil
 	}
 	r := &x.rings[slot]
-	had = len(hashes)
+	x.changed = x.changed[:0]
 	for i := len(hashes) - 1; i >= 0; i-- {
-		e := x.findOrAdd(hashes[i])
-		if x.wide.touch(e, slot) {
+		switch x.wide.touch(x.findOrAdd(hashes[i]), slot) {
+		case touchedNew:
 			x.pairs++
 			r.push(tag(hashes[i]))
-			had = i
+		case touchedBefore:
+			continue
 		}
+		x.changed = append(x.changed, hashes[i])
 	}
 	x.trim(slot)
-	return had
+	slices.Reverse(x.changed)
+	return x.changed
 }
 
 // addAnonymous makes n blocks of a slot's cache that nobody will ask for again,

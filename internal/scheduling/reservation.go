@@ -71,6 +71,7 @@ func (r *Reservation) FirstToken(at time.Time) {
 		p.learnFirst(r, now)
 		e.unexpect(r, now)
 		e.computed += r.uncached
+		e.untoldComputed += r.uncached
 		r.first.at, r.first.computed = now, e.computed
 		e.load.at(now, &p.engine, &r.first.work)
 	}
@@ -153,7 +154,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 	r.blocks = sampled(nil, prefix)
 	e.own.kv += r.private + sampledTokens*float64(p.sharing.take(r.blocks, e.slot))
 	if r.stream {
-		e.expect(r, now)
+		e.expect(r)
 	} else {
 		e.unary.add(r.uncached, now, &p.engine)
 	}
@@ -161,8 +162,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.adapters.use(r.adapter, now).inFlight++
 		e.adapters.trim()
 	}
-	had := p.prefixes.add(prefix, e.slot)
-	p.tell(prefix[had:], e.slot)
+	p.tell(p.prefixes.add(prefix, e.slot), e.slot)
 	return r
 }
 
