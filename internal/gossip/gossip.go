@@ -22,6 +22,12 @@ const Path = "/gossip"
 type Books interface {
 	News(origin string, at time.Time) scheduling.News
 	Merge(news scheduling.News, at time.Time)
+
+	// Lacking, Recall and Recalled learn what peers remember, Remember tells them.
+	Lacking() []scheduling.Page
+	Recall(scheduling.PoolNews)
+	Recalled(pool string)
+	Remember(scheduling.Page) scheduling.PoolNews
 }
 
 // Options of a Gossip.
@@ -48,12 +54,17 @@ type Gossip struct {
 
 	sequence uint64 // of the last news; of Run alone
 
+	recalling   atomic.Bool // somebody does
+	remembering sync.Mutex  // held while a page is made
+
 	mu    sync.Mutex
 	peers map[netip.AddrPort]*peer
 }
 
 // counts are what Stats tells.
-type counts struct{ sent, failed, skipped, bytes, received, refused atomic.Uint64 }
+type counts struct {
+	sent, failed, skipped, bytes, received, refused, recalled atomic.Uint64
+}
 
 // Stats are counts since the start.
 type Stats struct {
@@ -64,6 +75,7 @@ type Stats struct {
 	Bytes    uint64 // of those sent
 	Received uint64 // news of others that was taken over
 	Refused  uint64 // that was not: from strangers, old or unreadable
+	Recalled uint64 // blocks of prompts that peers said they remember
 }
 
 // New returns a Gossip without peers. It sends nothing until Run.
@@ -110,7 +122,7 @@ func (g *Gossip) Stats() Stats {
 	c := &g.counts
 	return Stats{
 		Peers: len(g.all()), Sent: c.sent.Load(), Failed: c.failed.Load(), Skipped: c.skipped.Load(), Bytes: c.bytes.Load(),
-		Received: c.received.Load(), Refused: c.refused.Load(),
+		Received: c.received.Load(), Refused: c.refused.Load(), Recalled: c.recalled.Load(),
 	}
 }
 
@@ -156,6 +168,9 @@ func (g *Gossip) talk(ctx context.Context, sending *sync.WaitGroup) {
 		peers := g.all()
 		if len(peers) == 0 {
 			return
+		}
+		if lacking := g.options.Books.Lacking(); len(lacking) > 0 && g.recalling.CompareAndSwap(false, true) {
+			sending.Go(func() { g.recall(ctx, lacking) })
 		}
 		now := time.Now()
 		g.sequence++

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/routing"
@@ -38,6 +39,8 @@ type pool struct {
 
 	peers  map[string]*peer // by origin
 	untold []toldBlock      // for the next news
+	// recalled: others have been asked what they remember of prompts.
+	recalled atomic.Bool
 
 	// order holds the endpoints of aligned, in its order.
 	aligned *routing.Pool

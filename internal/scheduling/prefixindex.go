@@ -176,6 +176,62 @@ func (x *prefixIndex) add(hashes []uint64, slot int) (changed []uint64) {
 	return x.changed
 }
 
+// addOldest remembers that slot was sent blocks before all that it has, the latest
+// first, as far as there is room.
+func (x *prefixIndex) addOldest(hashes []uint64, slot int) {
+	if slot >= len(x.rings) {
+		return
+	}
+	r := &x.rings[slot]
+	for _, h := range hashes {
+		if r.n >= r.capacity {
+			return
+		}
+		if e := x.find(h); e != nil && x.wide.has(e, slot) {
+			continue
+		}
+		x.wide.touch(x.findOrAdd(h), slot)
+		x.pairs++
+		r.pushFirst(tag(h))
+	}
+}
+
+// newest returns at most n of a slot's blocks, those that will be forgotten last
+// first, behind as many as skip says. 0 stands for a block that is no prompt's.
+func (x *prefixIndex) newest(slot, skip, n int) []uint64 {
+	if slot >= len(x.rings) {
+		return nil
+	}
+	r := &x.rings[slot]
+	n = min(n, r.n-skip)
+	if n <= 0 {
+		return nil
+	}
+	out := make([]uint64, n)
+	for i := range out {
+		out[i] = x.hash(r.last(skip+i), slot)
+	}
+	return out
+}
+
+// hash returns that of a slot's block with the tag, 0 when there is none.
+func (x *prefixIndex) hash(t uint32, slot int) uint64 {
+	s := x.shard(t)
+	if t == anonymous || s.used == 0 {
+		return 0
+	}
+	for i := s.home(t); s.entries[i].hash != 0; {
+		e := &s.entries[i]
+		if tag(e.hash) == t && x.wide.has(e, slot) {
+			return e.hash
+		}
+		if i++; i == len(s.entries) {
+			i = 0
+		}
+	}
+	return 0
+}
+
 // addAnonymous makes n blocks of a slot's cache that nobody will ask for again,
 // such as those of an answer, push others out.
 func (x *prefixIndex) addAnonymous(n, slot int) {
