@@ -198,6 +198,48 @@ func TestFreshGatewayLearnsWhatPeersRemember(t *testing.T) {
 	}
 }
 
+// A prompt that takes an engine long is told of before the interval is over, but not
+// as often as prompts come.
+func TestUrgentNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := scheduling.New(scheduling.Options{Share: true})
+		g := New(Options{Books: s, Interval: time.Hour})
+		posts := 0
+		g.sender.client.Transport = transport(func(*http.Request) (*http.Response, error) {
+			posts++
+			return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+		})
+		g.SetPeers([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.7:19000")})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		gateway := &gateway{Scheduler: s}
+		pool := poolOf(2)
+		for i, c := range []struct {
+			prompt int // bytes
+			after  time.Duration
+			want   int // posts so far
+		}{
+			{100, time.Minute, 0},
+			{100_000, time.Minute, 1},
+			{100_000, 0, 2},
+			{100_000, 0, 2},
+			{100_000, urgentPause, 3},
+		} {
+			gateway.pick(t, pool, strings.Repeat(fmt.Sprintf("%10d", i), c.prompt/10))
+			time.Sleep(c.after)
+			synctest.Wait()
+			if posts != c.want {
+				t.Errorf("%d messages after call %d, want %d", posts, i, c.want)
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A peer that does not answer at first is asked again.
 func TestRecallAsksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -351,6 +393,7 @@ type counting struct{ merges *int }
 
 func (counting) News(string, time.Time) scheduling.News { return scheduling.News{} }
 func (c counting) Merge(scheduling.News, time.Time)     { *c.merges++ }
+func (counting) Urgent() <-chan struct{}                { return nil }
 func (counting) Lacking() []scheduling.Page             { return nil }
 func (counting) Recall(scheduling.PoolNews)             {}
 func (counting) Recalled(string)                        {}

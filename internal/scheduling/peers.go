@@ -85,6 +85,28 @@ func (p *pool) tell(hashes []uint64, slot int) {
 	}
 }
 
+// urgentTokens is after how many prompt tokens to be computed news should not
+// wait: a tenth of a second of an engine, by which it would be mistaken for idle.
+const urgentTokens = 2048
+
+// tellSoon asks for news when an endpoint has been sent much that is not told.
+func (p *pool) tellSoon(uncached float64) {
+	if !p.options.Share {
+		return
+	}
+	if p.untoldTokens += uncached; p.untoldTokens < urgentTokens {
+		return
+	}
+	select {
+	case p.urgent <- struct{}{}:
+	default: // it has been asked for
+	}
+}
+
+// Urgent has a value when the others should not wait for the next news: much has
+// been sent to an endpoint since the last.
+func (s *Scheduler) Urgent() <-chan struct{} { return s.urgent }
+
 // News returns what there is to tell at an instant, and forgets which blocks.
 // Options.Share must be set.
 func (s *Scheduler) News(origin string, at time.Time) News {
@@ -106,7 +128,7 @@ func (p *pool) news(at time.Time) []EndpointNews {
 	for _, b := range p.untold {
 		blocks[b.slot] = append(blocks[b.slot], b.hash)
 	}
-	p.untold = p.untold[:0]
+	p.untold, p.untoldTokens = p.untold[:0], 0
 	now := p.seconds(at)
 	var out []EndpointNews
 	for _, e := range p.endpoints {

@@ -39,6 +39,9 @@ type pool struct {
 
 	peers  map[string]*peer // by origin
 	untold []toldBlock      // for the next news
+	// untoldTokens of prompts have been sent since the last; urgent asks for one.
+	untoldTokens float64
+	urgent       chan<- struct{}
 	// recalled: others have been asked what they remember of prompts.
 	recalled atomic.Bool
 

@@ -163,6 +163,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 		e.adapters.trim()
 	}
 	p.tell(p.prefixes.add(prefix, e.slot), e.slot)
+	p.tellSoon(r.uncached)
 	return r
 }
 

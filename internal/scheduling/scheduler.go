@@ -53,6 +53,7 @@ type Scheduler struct {
 	rand  *rand.Rand
 
 	servers servers
+	urgent  chan struct{} // see Urgent
 }
 
 // New returns a Scheduler without any pool; pools come into being as calls
@@ -69,6 +70,7 @@ func New(o Options) *Scheduler {
 		pools:   map[string]*pool{},
 		rand:    o.Rand,
 		servers: servers{byAddress: map[string]*server{}},
+		urgent:  make(chan struct{}, 1),
 	}
 }
 
@@ -175,6 +177,7 @@ func (s *Scheduler) pool(id string) *pool {
 // add makes the state of a pool that has none.
 func (s *Scheduler) add(id string) *pool {
 	p := newPool(&s.options, &s.servers, rand.New(rand.NewPCG(s.rand.Uint64(), s.rand.Uint64())))
+	p.urgent = s.urgent
 	s.pools[id] = p
 	return p
 }

@@ -40,6 +40,7 @@ var scenarios = []scenario{
 	{"mistakes", mistakes},
 	{"twoGateways", twoGateways},
 	{"rights", rights},
+	{"sharing", sharing},
 	{"classes", classes},
 	{"parameters", parameters},
 	{"deletion", deletion},
