@@ -153,6 +153,7 @@ type reader struct {
 	b     []byte
 	depth int // of records
 	names int
+	slab  []scheduling.PromptNews // for prompts
 	err   error
 }
 
@@ -252,7 +253,7 @@ func (r *reader) endpoint() scheduling.EndpointNews {
 		r.fail(errForm)
 	}
 	if r.err == nil && n > 0 {
-		e.Prompts = make([]scheduling.PromptNews, n)
+		e.Prompts = r.prompts(n)
 	}
 	for i := range e.Prompts {
 		e.Prompts[i] = scheduling.PromptNews{Sent: r.duration(), Tokens: r.int()}
@@ -265,6 +266,16 @@ func (r *reader) endpoint() scheduling.EndpointNews {
 	}
 	e.Blocks = r.blocks()
 	return e
+}
+
+// prompts returns room for n.
+func (r *reader) prompts(n int) []scheduling.PromptNews {
+	if len(r.slab) < n {
+		r.slab = make([]scheduling.PromptNews, max(n, 64))
+	}
+	out := r.slab[:n:n]
+	r.slab = r.slab[n:]
+	return out
 }
 
 func (r *reader) int() int { return int(min(r.number(), math.MaxInt32)) }

@@ -43,6 +43,9 @@ type load struct {
 	// and peersDone is done of their gateways.
 	ahead     []toldPrompt
 	peersDone float64
+	// peers.kv is kvShare of toldKV, what they told: of blocks that several use, each
+	// tells.
+	toldKV, kvShare float64
 }
 
 // toldPrompt is a prompt of another gateway that has no first token.

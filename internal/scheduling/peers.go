@@ -300,6 +300,10 @@ func (p *pool) sumPeers(now float64) {
 		if len(e.ahead) > 1 {
 			slices.SortFunc(e.ahead, func(a, b toldPrompt) int { return cmp.Compare(a.begun, b.begun) })
 		}
+		e.toldKV = e.peers.kv
+		if now <= e.foreignUntil {
+			e.peers.kv *= e.kvShare
+		}
 		e.setOthers()
 	}
 }

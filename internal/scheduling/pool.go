@@ -135,7 +135,7 @@ func (p *pool) admit(e *endpoint, as *routing.Endpoint) {
 	e.address, e.server = as.Address, p.servers.join(as.Address, p)
 	e.adapters.names = &p.adapters
 	e.cache.factor = 1
-	e.kvTokens = assumedKVTokens
+	e.kvTokens, e.kvShare = assumedKVTokens, 1
 	// An older snapshot must not bring back for good what retain let go.
 	e.left = p.current != nil && p.current != p.aligned
 	// At the start all are new; later, one joins others that are warm.
