@@ -67,20 +67,24 @@ func (s *scenario) gateways(w *workload) {
 			v := s.base(seed, o)
 			v.gateways, v.share = 3, every
 			return v
-		}, func(world *world) { world.onSync = func() { shareNews(world) } })
+		}, func(world *world) { world.onSync = func() { shareAll(world) } })
 	}
 }
 
-// shareNews lets each gateway hear the others' news, half a millisecond late at
-// once.
-func shareNews(w *world) {
+// shareAll lets each gateway hear the others' news.
+func shareAll(w *world) {
+	for i := range w.policies {
+		shareNews(w, i)
+	}
+}
+
+// shareNews lets the others hear that of one.
+func shareNews(w *world, from int) {
 	at := epoch.Add(time.Duration(w.now * float64(time.Second)))
-	for i, from := range w.policies {
-		news := from.(*crossfade).scheduler.News(fmt.Sprint(i), at)
-		for j, to := range w.policies {
-			if i != j {
-				to.(*crossfade).scheduler.Merge(news, at)
-			}
+	news := w.policies[from].(*crossfade).scheduler.News(fmt.Sprint(from), at)
+	for i, to := range w.policies {
+		if i != from {
+			to.(*crossfade).scheduler.Merge(news, at)
 		}
 	}
 }

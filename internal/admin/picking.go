@@ -176,6 +176,7 @@ func collectSharing(out chan<- prometheus.Metric, s gossip.Stats) {
 		{"skipped_total", "Messages not sent, as the other gateway has failed or is slow.", s.Skipped},
 		{"sent_bytes_total", "Bytes of the messages that other gateways took.", s.Bytes},
 		{"received_total", "Messages of other gateways taken over.", s.Received},
+		{"recalled_blocks_total", "Blocks of prompts that other gateways were asked for and remembered.", s.Recalled},
 		{"refused_total", "Messages not taken over: from strangers, old or unreadable.", s.Refused},
 	} {
 		out <- prometheus.MustNewConstMetric(sharingDesc(c.name, c.help), prometheus.CounterValue, float64(c.n))

@@ -36,6 +36,7 @@ func Handler(s Sources, metrics prometheus.Gatherer) http.Handler {
 	handleRollouts(mux, s)
 	if s.Gossip != nil {
 		mux.Handle("POST /gossip", s.Gossip)
+		mux.Handle("GET /gossip", s.Gossip)
 	}
 	mux.HandleFunc("GET /{$}", index)
 	return notRebound(mux)

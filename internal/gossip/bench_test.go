@@ -21,7 +21,10 @@ func BenchmarkExchange(b *testing.B) {
 			}
 			p := scheduling.PoolNews{ID: pool.ID}
 			for _, e := range pool.Endpoints {
-				p.Endpoints = append(p.Endpoints, scheduling.EndpointNews{Address: e.Address, Requests: 9, Prefills: 1, Pending: 3000, Context: 70_000, KV: 50_000})
+				p.Endpoints = append(p.Endpoints, scheduling.EndpointNews{
+					Address: e.Address, Requests: 9, Prefills: 1, Context: 70_000, KV: 50_000,
+					Prompts: []scheduling.PromptNews{{Sent: 20 * time.Millisecond, Tokens: 3000}}, FirstToken: 50 * time.Millisecond,
+				})
 			}
 			blocks := make([]uint64, c.blocks)
 			p.Endpoints[0].Blocks = blocks

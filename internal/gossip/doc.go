@@ -10,6 +10,8 @@
 //  3. A peer takes news from the addresses of its own peers alone, reads it with
 //     limits, and hands what is newer than the last from there to its scheduler
 //     (receive.go).
+//  4. For each pool that it gets to know, a gateway asks peers once what blocks of
+//     prompts they remember (recall.go).
 //
 // A gateway that has nothing to tell says so once and is silent until it has.
 package gossip

@@ -22,6 +22,14 @@ const Path = "/gossip"
 type Books interface {
 	News(origin string, at time.Time) scheduling.News
 	Merge(news scheduling.News, at time.Time)
+	// Urgent has a value when there is news that should not wait.
+	Urgent() <-chan struct{}
+
+	// Lacking, Recall and Recalled learn what peers remember, Remember tells them.
+	Lacking() []scheduling.Page
+	Recall(scheduling.PoolNews)
+	Recalled(pool string)
+	Remember(scheduling.Page) scheduling.PoolNews
 }
 
 // Options of a Gossip.
@@ -48,12 +56,17 @@ type Gossip struct {
 
 	sequence uint64 // of the last news; of Run alone
 
+	recalling   atomic.Bool // somebody does
+	remembering sync.Mutex  // held while a page is made
+
 	mu    sync.Mutex
 	peers map[netip.AddrPort]*peer
 }
 
 // counts are what Stats tells.
-type counts struct{ sent, failed, skipped, bytes, received, refused atomic.Uint64 }
+type counts struct {
+	sent, failed, skipped, bytes, received, refused, recalled atomic.Uint64
+}
 
 // Stats are counts since the start.
 type Stats struct {
@@ -64,6 +77,7 @@ type Stats struct {
 	Bytes    uint64 // of those sent
 	Received uint64 // news of others that was taken over
 	Refused  uint64 // that was not: from strangers, old or unreadable
+	Recalled uint64 // blocks of prompts that peers said they remember
 }
 
 // New returns a Gossip without peers. It sends nothing until Run.
@@ -110,7 +124,7 @@ func (g *Gossip) Stats() Stats {
 	c := &g.counts
 	return Stats{
 		Peers: len(g.all()), Sent: c.sent.Load(), Failed: c.failed.Load(), Skipped: c.skipped.Load(), Bytes: c.bytes.Load(),
-		Received: c.received.Load(), Refused: c.refused.Load(),
+		Received: c.received.Load(), Refused: c.refused.Load(), Recalled: c.recalled.Load(),
 	}
 }
 
@@ -142,39 +156,70 @@ func (g *Gossip) Run(ctx context.Context) error {
 	}
 }
 
-// talk sends news at each interval, until ctx ends or no peer is left.
+// talk sends news at each interval and when it is urgent, until ctx ends or no
+// peer is left.
 func (g *Gossip) talk(ctx context.Context, sending *sync.WaitGroup) {
 	ticks := time.NewTicker(g.options.Interval)
 	defer ticks.Stop()
-	silent, tooMuch := false, false
+	pause := time.NewTimer(0) // until news may be urgent again
+	defer pause.Stop()
+	var s said
 	for {
+		var urgent <-chan struct{}
+		if s.paused {
+			urgent = g.options.Books.Urgent()
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-pause.C:
+			s.paused = true
+			continue
+		case <-urgent:
 		case <-ticks.C:
+			if lacking := g.options.Books.Lacking(); len(lacking) > 0 && g.recalling.CompareAndSwap(false, true) {
+				sending.Go(func() { g.recall(ctx, lacking) })
+			}
 		}
 		peers := g.all()
 		if len(peers) == 0 {
 			return
 		}
-		now := time.Now()
-		g.sequence++
-		m := message{g.sequence, g.options.Books.News(g.options.Origin, now)}
-		if silent && len(m.news.Pools) == 0 {
-			continue
-		}
-		silent = len(m.news.Pools) == 0
-		body, err := appendMessage(nil, &m)
-		if err != nil && !tooMuch {
-			g.options.Logger.Warn("other gateways are told nothing", "error", err)
-		}
-		if tooMuch = err != nil; tooMuch {
-			continue
-		}
-		for _, p := range peers {
-			if p.offer(body, now) {
-				sending.Go(func() { p.send(ctx) })
-			}
+		g.say(ctx, &s, peers, sending)
+		s.paused = false
+		pause.Reset(time.Duration(len(peers)) * urgentPause)
+	}
+}
+
+// urgentPause for each peer is between news and urgent news: that bounds what
+// telling many costs.
+const urgentPause = 5 * time.Millisecond
+
+// said is what talk remembers of the last news.
+type said struct {
+	paused          bool // urgentPause is over
+	silent, tooMuch bool
+}
+
+// say sends news, unless nothing was told last time and there still is none.
+func (g *Gossip) say(ctx context.Context, s *said, peers []*peer, sending *sync.WaitGroup) {
+	now := time.Now()
+	g.sequence++
+	m := message{g.sequence, g.options.Books.News(g.options.Origin, now)}
+	if s.silent && len(m.news.Pools) == 0 {
+		return
+	}
+	s.silent = len(m.news.Pools) == 0
+	body, err := appendMessage(nil, &m)
+	if err != nil && !s.tooMuch {
+		g.options.Logger.Warn("other gateways are told nothing", "error", err)
+	}
+	if s.tooMuch = err != nil; s.tooMuch {
+		return
+	}
+	for _, p := range peers {
+		if p.offer(body, now) {
+			sending.Go(func() { p.send(ctx) })
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"crossfade.dev/internal/llm"
@@ -26,6 +27,8 @@ type gateway struct {
 	gossip *Gossip
 	server *httptest.Server
 	merged chan scheduling.News // what it was told; a value for each
+	// recalled is closed when it has asked what others remember.
+	recalled chan struct{}
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -40,10 +43,17 @@ func (g *gateway) Merge(n scheduling.News, at time.Time) {
 	}
 }
 
+// Recalled tells the test.
+func (g *gateway) Recalled(pool string) {
+	g.Scheduler.Recalled(pool)
+	close(g.recalled)
+}
+
 func newGateway(t *testing.T, name string, log io.Writer) *gateway {
 	g := &gateway{
 		Scheduler: scheduling.New(scheduling.Options{Share: true, Rand: rand.New(rand.NewPCG(1, 1))}),
 		merged:    make(chan scheduling.News, 1),
+		recalled:  make(chan struct{}),
 		done:      make(chan struct{}),
 	}
 	o := Options{Books: g, Interval: 20 * time.Millisecond, Origin: name}
@@ -160,6 +170,147 @@ func TestThreeGatewaysChooseAsOne(t *testing.T) {
 	}
 }
 
+// A gateway that comes later learns what its peers remember, and routes to the
+// endpoint that one of them has warmed.
+func TestFreshGatewayLearnsWhatPeersRemember(t *testing.T) {
+	pool := poolOf(8)
+	snapshot := &routing.Snapshot{Pools: map[string]*routing.Pool{pool.ID: pool}}
+	a, b := newGateway(t, "a", nil), newGateway(t, "b", nil)
+	warmed := map[string]string{}
+	for i := range 20 {
+		prompt := strings.Repeat(fmt.Sprintf("%8d", i), 8000) // 250 blocks: 5000 in all
+		d := a.pick(t, pool, prompt)
+		warmed[prompt] = d.Endpoint.Address
+		d.Reservation.End(scheduling.EndResult{At: time.Now()})
+	}
+	b.Retain(snapshot)
+	acquaint([]*gateway{a, b})
+	<-b.recalled
+	for prompt, want := range warmed {
+		d := b.pick(t, pool, prompt)
+		if d.Endpoint.Address != want {
+			t.Errorf("a sent a prompt to %s, b sends it to %s", want, d.Endpoint.Address)
+		}
+		d.Reservation.End(scheduling.EndResult{At: time.Now()})
+	}
+	if n := b.gossip.Stats().Recalled; n < 5000 {
+		t.Errorf("%d blocks are recalled, want 5000", n)
+	}
+}
+
+// A prompt that takes an engine long is told of before the interval is over, but not
+// as often as prompts come.
+func TestUrgentNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := scheduling.New(scheduling.Options{Share: true})
+		g := New(Options{Books: s, Interval: time.Hour})
+		posts := 0
+		g.sender.client.Transport = transport(func(*http.Request) (*http.Response, error) {
+			posts++
+			return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+		})
+		g.SetPeers([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.7:19000")})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		gateway := &gateway{Scheduler: s}
+		pool := poolOf(2)
+		for i, c := range []struct {
+			prompt int // bytes
+			after  time.Duration
+			want   int // posts so far
+		}{
+			{100, time.Minute, 0},
+			{100_000, time.Minute, 1},
+			{100_000, 0, 2},
+			{100_000, 0, 2},
+			{100_000, urgentPause, 3},
+		} {
+			gateway.pick(t, pool, strings.Repeat(fmt.Sprintf("%10d", i), c.prompt/10))
+			time.Sleep(c.after)
+			synctest.Wait()
+			if posts != c.want {
+				t.Errorf("%d messages after call %d, want %d", posts, i, c.want)
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A peer that does not answer at first is asked again.
+func TestRecallAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		remembers := map[string]scheduling.PoolNews{"": {ID: "p", Endpoints: []scheduling.EndpointNews{{Address: "e", Blocks: []uint64{1, 2, 3}}}}}
+		books := &recalling{t: t, remembers: remembers}
+		tries := 0
+		g := New(Options{Books: books, Interval: time.Hour})
+		g.sender.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			if tries++; tries < 3 {
+				return nil, io.ErrUnexpectedEOF
+			}
+			w := httptest.NewRecorder()
+			r.RemoteAddr = "10.0.0.7:1"
+			g.ServeHTTP(w, r)
+			return w.Result(), nil
+		})
+		g.SetPeers([]netip.AddrPort{netip.MustParseAddrPort("10.0.0.7:19000")})
+		began := time.Now()
+		g.recall(t.Context(), []scheduling.Page{{Pool: "p", Each: 9}})
+		if took := time.Since(began); took != 2*recallAgain {
+			t.Errorf("it took %s, want two pauses", took)
+		}
+		if books.blocks != 3 || books.ended != "p" || tries != 4 {
+			t.Errorf("%d blocks, ended %q after %d requests; want 3 blocks and an end at the second page", books.blocks, books.ended, tries)
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// recalling are books that remember something and note what they recall.
+type recalling struct {
+	counting
+	t         *testing.T
+	remembers map[string]scheduling.PoolNews // by the endpoint asked for
+	blocks    int
+	ended     string
+}
+
+func (r *recalling) Remember(p scheduling.Page) scheduling.PoolNews { return r.remembers[p.Endpoint] }
+func (r *recalling) Recalled(pool string)                           { r.ended = pool }
+func (r *recalling) Recall(n scheduling.PoolNews) {
+	for _, e := range n.Endpoints {
+		r.blocks += len(e.Blocks)
+	}
+}
+
+func TestWhoMayAsk(t *testing.T) {
+	g, _, _ := one(t)
+	for _, c := range []struct {
+		remote, query string
+		want          int
+	}{
+		{"10.0.0.7:41234", "pool=p&skip=0&each=5", 200},
+		{"10.0.0.8:41234", "pool=p&skip=0&each=5", 403},
+		{"", "pool=p&skip=0&each=5", 403},
+		{"10.0.0.7:41234", "pool=p&skip=-1&each=5", 400},
+		{"10.0.0.7:41234", "pool=p&skip=0&each=99999999999999999999", 400},
+		{"10.0.0.7:41234", "", 400},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path+"?"+c.query, nil)
+		r.RemoteAddr = c.remote
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, r); w.Code != c.want {
+			t.Errorf("%s asks %q: %d, want %d", c.remote, c.query, w.Code, c.want)
+		}
+	}
+}
+
 // A gateway that is gone is let alone, and said to be so once; the others go on.
 func TestPeerThatDies(t *testing.T) {
 	var log lines
@@ -242,6 +393,13 @@ type counting struct{ merges *int }
 
 func (counting) News(string, time.Time) scheduling.News { return scheduling.News{} }
 func (c counting) Merge(scheduling.News, time.Time)     { *c.merges++ }
+func (counting) Urgent() <-chan struct{}                { return nil }
+func (counting) Lacking() []scheduling.Page             { return nil }
+func (counting) Recall(scheduling.PoolNews)             {}
+func (counting) Recalled(string)                        {}
+func (counting) Remember(p scheduling.Page) scheduling.PoolNews {
+	return scheduling.PoolNews{ID: p.Pool}
+}
 
 func TestWhoMayTell(t *testing.T) {
 	_, post, merges := one(t)

@@ -76,8 +76,16 @@ func (e *ears) fresh(origin string, sequence uint64, now time.Time) bool {
 }
 
 // ServeHTTP takes the news of one peer: 204 when it was taken or is none, 403 to
-// strangers, 413 and 400 when it is too much or unreadable.
+// strangers, 413 and 400 when it is too much or unreadable. A GET asks for a page
+// of what is remembered here (recall.go).
 func (g *Gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		if status := g.remember(w, r); status != http.StatusOK {
+			g.counts.refused.Add(1)
+			http.Error(w, http.StatusText(status), status)
+		}
+		return
+	}
 	status := g.receive(w, r)
 	if status != http.StatusNoContent {
 		g.counts.refused.Add(1)

@@ -5,21 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"time"
 
 	"crossfade.dev/internal/scheduling"
 )
 
-// The form of news on the wire: magic, then origin, sequence and pools. Numbers
-// are varints, texts and lists have their length in front, and blocks are eight
-// bytes each, the least significant first. A change of the form changes the magic,
-// so that gateways of two versions do not misread each other.
-const magic = "cfn1"
+// The form of news on the wire: magic, then a record of origin, sequence and
+// pools, each pool a record of its own, and each endpoint. Records, texts and lists
+// have their length in front, numbers are varints, and blocks are eight bytes
+// each, the least significant first. What is new comes at the end of a record: who
+// does not know it passes it over, and to who misses it, it is nothing. Any other
+// change of the form changes the magic, so that gateways of two versions do not
+// misread each other: they refuse each other's news, and choose without.
+const magic = "cfn2"
 
 // Limits of one message, for both sides.
 const (
 	maxMessage = 4 << 20 // bytes
 	maxNames   = 1 << 17 // pools, endpoints and adapters together
 	maxName    = 1 << 10 // bytes of each
+	maxPrompts = 1 << 8  // of an endpoint
 	// maxBlocks leaves half a message to everything else.
 	maxBlocks = maxMessage / 2 / 8
 )
@@ -39,12 +45,14 @@ type message struct {
 // the others bear.
 func appendMessage(b []byte, m *message) ([]byte, error) {
 	w := writer{b: append(b, magic...), blocks: maxBlocks}
-	w.text(m.news.Origin)
-	w.number(m.sequence)
-	w.number(uint64(len(m.news.Pools)))
-	for i := range m.news.Pools {
-		w.pool(&m.news.Pools[i])
-	}
+	w.record(func() {
+		w.text(m.news.Origin)
+		w.number(m.sequence)
+		w.number(uint64(len(m.news.Pools)))
+		for i := range m.news.Pools {
+			w.record(func() { w.pool(&m.news.Pools[i]) })
+		}
+	})
 	if len(w.b)-len(b) > maxMessage || w.names > maxNames {
 		return b, errTooMuch
 	}
@@ -59,6 +67,15 @@ type writer struct {
 
 func (w *writer) number(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
 
+// record writes what write does, with its length in front.
+func (w *writer) record(write func()) {
+	at := len(w.b)
+	write()
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(w.b)-at))
+	w.b = slices.Insert(w.b, at, length[:n]...)
+}
+
 func (w *writer) text(s string) {
 	s = s[:min(len(s), maxName)]
 	w.names++
@@ -70,22 +87,42 @@ func (w *writer) pool(p *scheduling.PoolNews) {
 	w.text(p.ID)
 	w.number(uint64(len(p.Endpoints)))
 	for i := range p.Endpoints {
-		e := &p.Endpoints[i]
-		w.text(e.Address)
-		for _, n := range [...]int{e.Requests, e.Prefills, e.Pending, e.Context, e.KV} {
-			w.number(uint64(max(0, n)))
-		}
-		w.number(uint64(len(e.Adapters)))
-		for _, a := range e.Adapters {
-			w.text(a)
-		}
-		blocks := e.Blocks[:min(len(e.Blocks), w.blocks)]
-		w.blocks -= len(blocks)
-		w.number(uint64(len(blocks)))
-		for _, h := range blocks {
-			w.b = binary.LittleEndian.AppendUint64(w.b, h)
+		w.record(func() { w.endpoint(&p.Endpoints[i]) })
+	}
+}
+
+func (w *writer) endpoint(e *scheduling.EndpointNews) {
+	w.text(e.Address)
+	for _, n := range [...]int{e.Requests, e.Prefills, e.Pending, e.Context, e.KV, e.Computed, e.Answers} {
+		w.number(uint64(max(0, n)))
+	}
+	w.duration(e.FirstToken)
+	prompts := e.Prompts[:min(len(e.Prompts), maxPrompts)]
+	w.number(uint64(len(prompts)))
+	for _, r := range prompts {
+		w.duration(r.Sent)
+		w.number(uint64(max(0, r.Tokens)))
+		w.number(uint64(max(0, r.Blocks)))
+		if r.Blocks > 0 {
+			w.number(uint64(max(0, r.At)))
+			w.b = binary.LittleEndian.AppendUint64(w.b, r.First)
 		}
 	}
+	w.number(uint64(len(e.Adapters)))
+	for _, a := range e.Adapters {
+		w.text(a)
+	}
+	blocks := e.Blocks[:min(len(e.Blocks), w.blocks)]
+	w.blocks -= len(blocks)
+	w.number(uint64(len(blocks)))
+	for _, h := range blocks {
+		w.b = binary.LittleEndian.AppendUint64(w.b, h)
+	}
+}
+
+// duration writes whole milliseconds, at least one of what is not 0.
+func (w *writer) duration(d time.Duration) {
+	w.number(uint64(max(0, d+time.Millisecond-1) / time.Millisecond))
 }
 
 // parseMessage reads what appendMessage wrote. It takes memory in proportion to
@@ -97,24 +134,31 @@ func parseMessage(b []byte) (message, error) {
 	}
 	r.b = b[len(magic):]
 	var m message
-	m.news.Origin = r.text()
-	m.sequence = r.number()
-	for range r.count() {
-		m.news.Pools = append(m.news.Pools, r.pool())
-		if r.err != nil {
-			break
+	r.record(func() {
+		m.news.Origin = r.text()
+		m.sequence = r.number()
+		for range r.count() {
+			var p scheduling.PoolNews
+			r.record(func() { p = r.pool() })
+			m.news.Pools = append(m.news.Pools, p)
+			if r.err != nil {
+				break
+			}
 		}
-	}
+	})
 	if r.err == nil && len(r.b) > 0 {
 		r.err = errForm
 	}
 	return m, r.err
 }
 
-// reader reads from b until its first error; then all it reads is nothing.
+// reader reads from b, a record, until its first error or its end; then all it
+// reads is nothing.
 type reader struct {
 	b     []byte
+	depth int // of records
 	names int
+	slab  []scheduling.PromptNews // for prompts
 	err   error
 }
 
@@ -124,7 +168,29 @@ func (r *reader) fail(err error) {
 	}
 }
 
+// record reads one as read does, and passes over what that leaves.
+func (r *reader) record(read func()) {
+	n := r.count()
+	if r.depth == 0 && n != len(r.b) || r.depth > 0 && n == 0 {
+		r.fail(errForm)
+	}
+	if r.err != nil {
+		return
+	}
+	rest := r.b[n:]
+	r.b = r.b[:n]
+	r.depth++
+	read()
+	r.depth--
+	if r.err == nil {
+		r.b = rest
+	}
+}
+
 func (r *reader) number() uint64 {
+	if len(r.b) == 0 && r.depth > 0 {
+		return 0 // the record is of somebody who does not know of it
+	}
 	n, size := binary.Uvarint(r.b)
 	if size <= 0 {
 		r.fail(errForm)
@@ -160,8 +226,9 @@ func (r *reader) text() string {
 	return s
 }
 
-// leastEndpoint is how few bytes an endpoint takes: its eight numbers.
-const leastEndpoint = 8
+// leastEndpoint is how few bytes an endpoint of ours takes: its length and twelve
+// numbers.
+const leastEndpoint = 13
 
 func (r *reader) pool() scheduling.PoolNews {
 	p := scheduling.PoolNews{ID: r.text()}
@@ -170,18 +237,34 @@ func (r *reader) pool() scheduling.PoolNews {
 		p.Endpoints = make([]scheduling.EndpointNews, 0, room)
 	}
 	for range n {
-		p.Endpoints = append(p.Endpoints, r.endpoint())
+		var e scheduling.EndpointNews
+		r.record(func() { e = r.endpoint() })
 		if r.err != nil {
 			break
 		}
+		p.Endpoints = append(p.Endpoints, e)
 	}
 	return p
 }
 
 func (r *reader) endpoint() scheduling.EndpointNews {
 	e := scheduling.EndpointNews{Address: r.text()}
-	for _, n := range [...]*int{&e.Requests, &e.Prefills, &e.Pending, &e.Context, &e.KV} {
-		*n = int(min(r.number(), math.MaxInt32))
+	for _, n := range [...]*int{&e.Requests, &e.Prefills, &e.Pending, &e.Context, &e.KV, &e.Computed, &e.Answers} {
+		*n = r.int()
+	}
+	e.FirstToken = r.duration()
+	n := r.count()
+	if n > maxPrompts {
+		r.fail(errForm)
+	}
+	if r.err == nil && n > 0 {
+		e.Prompts = r.prompts(n)
+	}
+	for i := range e.Prompts {
+		e.Prompts[i] = scheduling.PromptNews{Sent: r.duration(), Tokens: r.int(), Blocks: r.int()}
+		if e.Prompts[i].Blocks > 0 {
+			e.Prompts[i].At, e.Prompts[i].First = r.int(), r.hash()
+		}
 	}
 	for range r.count() {
 		e.Adapters = append(e.Adapters, r.text())
@@ -191,6 +274,30 @@ func (r *reader) endpoint() scheduling.EndpointNews {
 	}
 	e.Blocks = r.blocks()
 	return e
+}
+
+// prompts returns room for n.
+func (r *reader) prompts(n int) []scheduling.PromptNews {
+	if len(r.slab) < n {
+		r.slab = make([]scheduling.PromptNews, max(n, 64))
+	}
+	out := r.slab[:n:n]
+	r.slab = r.slab[n:]
+	return out
+}
+
+func (r *reader) int() int { return int(min(r.number(), math.MaxInt32)) }
+
+func (r *reader) duration() time.Duration { return time.Duration(r.int()) * time.Millisecond }
+
+func (r *reader) hash() uint64 {
+	if len(r.b) < 8 {
+		r.fail(errForm)
+		return 0
+	}
+	h := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return h
 }
 
 func (r *reader) blocks() []uint64 {
@@ -204,8 +311,7 @@ func (r *reader) blocks() []uint64 {
 	}
 	out := make([]uint64, n)
 	for i := range out {
-		out[i] = binary.LittleEndian.Uint64(r.b[8*i:])
+		out[i] = r.hash()
 	}
-	r.b = r.b[8*n:]
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"crossfade.dev/internal/scheduling"
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +19,12 @@ func sample() message {
 		Origin: "a",
 		Pools: []scheduling.PoolNews{
 			{ID: "InferencePool/chat/p", Endpoints: []scheduling.EndpointNews{
-				{Address: "10.0.0.1:8000", Requests: 3, Prefills: 1, Pending: 900, Context: 70_000, KV: 40_000, Adapters: []string{"x", "y"}, Blocks: []uint64{1, math.MaxUint64}},
+				{
+					Address: "10.0.0.1:8000", Requests: 3, Prefills: 2, Pending: 900, Context: 70_000, KV: 40_000,
+					Prompts:    []scheduling.PromptNews{{Sent: 3 * time.Second, Tokens: 9000, Blocks: 30, At: 5, First: 1 << 63}, {Tokens: 1}},
+					FirstToken: 20 * time.Millisecond, Computed: 5000, Answers: 7,
+					Adapters: []string{"x", "y"}, Blocks: []uint64{1, math.MaxUint64},
+				},
 				{Address: "10.0.0.2:8000", Requests: 1},
 			}},
 			{ID: "q"},
@@ -55,17 +61,48 @@ func TestMessageOfWrongForm(t *testing.T) {
 			t.Fatalf("the first %d bytes of %d: %v", n, len(good), err)
 		}
 	}
-	huge := binary.AppendUvarint([]byte(magic+"\x00\x01"), math.MaxUint64)
+	record := func(b []byte) []byte { return append(binary.AppendUvarint([]byte(magic), uint64(len(b))), b...) }
 	for name, b := range map[string][]byte{
 		"a byte more":      append(good[:len(good):len(good)], 0),
-		"another version":  append([]byte("cfn2"), good[4:]...),
-		"as many pools":    huge,
-		"an endless text":  binary.AppendUvarint([]byte(magic), math.MaxUint64),
-		"an overlong text": append(binary.AppendUvarint([]byte(magic), maxName+1), make([]byte, 2*maxName)...),
+		"another version":  append([]byte("cfn1"), good[4:]...),
+		"as many pools":    record(binary.AppendUvarint([]byte{0, 1}, math.MaxUint64)),
+		"an empty pool":    record([]byte{0, 1, 1, 0}),
+		"an endless text":  record(binary.AppendUvarint(nil, math.MaxUint64)),
+		"an overlong text": record(append(binary.AppendUvarint(nil, maxName+1), make([]byte, 2*maxName)...)),
+		"many prompts":     record(prompts(maxPrompts + 1)),
 	} {
 		if _, err := parseMessage(b); !errors.Is(err, errForm) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// prompts is the inside of a message with an endpoint that has so many.
+func prompts(n int) []byte {
+	e := append(binary.AppendUvarint(make([]byte, 9), uint64(n)), make([]byte, 2*n)...)
+	p := append(binary.AppendUvarint([]byte{0, 1}, uint64(len(e))), e...)
+	return append(binary.AppendUvarint([]byte{0, 1, 1}, uint64(len(p))), p...)
+}
+
+// What a later version has added to a record is passed over, and what an
+// earlier one did not have is nothing.
+func TestMessageOfOtherVersions(t *testing.T) {
+	endpoint := []byte{1, 'e', 3, 1}                     // address, requests, prefills: no more was known
+	later := append(endpoint[:4:4], make([]byte, 10)...) // all that is known now
+	later = append(later, 9, 9, 9)
+	body := []byte{1, 'o', 7, 1}
+	pool := []byte{1, 'p', 2, byte(len(endpoint))}
+	pool = append(append(append(pool, endpoint...), byte(len(later))), later...)
+	pool = append(pool, 8, 8)
+	body = append(append(append(body, byte(len(pool))), pool...), 7)
+	got, err := parseMessage(append(append([]byte(magic), byte(len(body))), body...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := scheduling.EndpointNews{Address: "e", Requests: 3, Prefills: 1}
+	want := message{7, scheduling.News{Origin: "o", Pools: []scheduling.PoolNews{{ID: "p", Endpoints: []scheduling.EndpointNews{e, e}}}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(message{})); diff != "" {
+		t.Error(diff)
 	}
 }
 

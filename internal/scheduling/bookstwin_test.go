@@ -257,13 +257,24 @@ func soundPeers(p *pool, owner []*endpoint) error {
 	}
 	sums := make([]work, len(owner))
 	for _, from := range p.peers {
-		for slot := range from.work {
-			sums[slot].add(&from.work[slot])
+		for slot := range from.told {
+			sums[slot].add(&from.told[slot].work)
 		}
 	}
 	for slot, sum := range sums {
-		if e := owner[slot]; e == nil && sum != (work{}) || e != nil && sum != e.peers {
-			return fmt.Errorf("peers tell of %+v at slot %d", sum, slot)
+		e := owner[slot]
+		if e == nil {
+			if sum != (work{}) {
+				return fmt.Errorf("peers tell of %+v at slot %d, which is nobody's", sum, slot)
+			}
+			continue
+		}
+		got := e.peers
+		if got.kv < 0 || got.kv > e.toldKV || e.toldKV != sum.kv {
+			return fmt.Errorf("of %g tokens that peers hold at slot %d, %g count", sum.kv, slot, got.kv)
+		}
+		if got.kv = sum.kv; got != sum {
+			return fmt.Errorf("peers tell of %+v at slot %d, in the books are %+v", sum, slot, got)
 		}
 	}
 	return nil

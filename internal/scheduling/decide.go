@@ -152,8 +152,8 @@ func (p *pool) priceAt(d *demand, e *endpoint, now, deflate, cached float64, out
 		w.requests = max(w.requests, w.requests-e.own.requests+float64(e.server.inFlight.Load()))
 	}
 	coming := 0.0
-	if cached > 0 && e.first != nil {
-		coming = min(w.pending, e.coming(p.prefix, p.lengths[e.slot])*p.means.blockTokens())
+	if cached > 0 && w.pending > 0 {
+		coming = min(w.pending, e.coming(p.prefix, p.lengths[e.slot], now)*p.means.blockTokens())
 	}
 	p.price(d, &e.load, &w, cached, coming, out, parts)
 	out.pace.prompts = e.prompted * deflate

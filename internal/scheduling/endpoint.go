@@ -23,11 +23,16 @@ type endpoint struct {
 
 	seen *scrape // the last one that was taken over
 
-	computed float64 // prompt tokens whose first token has come, ever
+	// computed is the prompt tokens whose first token has come, ever, those of
+	// other gateways included; of ours the first untoldComputed are for the next
+	// news, and so are untoldAnswers blocks of answers.
+	computed       float64
+	untoldComputed float64
+	untoldAnswers  int
 }
 
 // expect appends a reservation to those that wait for their first token.
-func (e *endpoint) expect(r *Reservation, at float64) {
+func (e *endpoint) expect(r *Reservation) {
 	r.previous = e.last
 	if e.last != nil {
 		e.last.next = r
@@ -37,7 +42,7 @@ func (e *endpoint) expect(r *Reservation, at float64) {
 	e.last = r
 	e.own.prefills++
 	e.own.pending += r.uncached
-	e.lead(at)
+	e.lead()
 }
 
 // brings is what of a prompt an endpoint did not have: so many blocks from one on.
@@ -46,20 +51,31 @@ type brings struct {
 	at, blocks int32  // of the prompt
 }
 
+// in is how many of the blocks are of a prompt too of which so many were sent.
+func (b *brings) in(prefix []uint64, sent int32) int32 {
+	if b.blocks == 0 || b.at >= sent || prefix[b.at] != b.first {
+		return 0
+	}
+	return min(b.blocks, sent-b.at)
+}
+
 // comingMost is how many of the prompts ahead are looked at.
 const comingMost = 16
 
 // coming is how many blocks, of those of a prompt that were sent to e, it has
 // still to compute for the calls that brought them.
-func (e *endpoint) coming(prefix []uint64, sent int32) float64 {
+func (e *endpoint) coming(prefix []uint64, sent int32, now float64) float64 {
 	blocks := int32(0)
 	n := 0
 	for r := e.first; r != nil && n < comingMost; r, n = r.next, n+1 {
-		if b := &r.brings; b.blocks > 0 && b.at < sent && prefix[b.at] == b.first {
-			blocks += min(b.blocks, sent-b.at)
+		blocks += r.brings.in(prefix, sent)
+	}
+	if now <= e.peersUntil {
+		for i := range e.ahead[:min(len(e.ahead), comingMost)] {
+			blocks += e.ahead[i].brings.in(prefix, sent)
 		}
 	}
-	return float64(blocks)
+	return float64(min(blocks, sent))
 }
 
 // unexpect takes it out of them.
@@ -80,21 +96,17 @@ func (e *endpoint) unexpect(r *Reservation, at float64) {
 	if e.first == nil {
 		e.own.pending = 0 // exactly, whatever the fractions
 	}
-	e.since = max(e.since, at)
-	e.lead(at)
+	e.done = max(e.done, at)
+	e.lead()
 }
 
 // lead sets whose prompt the engine is taken to be computing.
-func (e *endpoint) lead(at float64) {
-	switch {
-	case e.first == nil:
+func (e *endpoint) lead() {
+	if e.first == nil {
 		e.head = 0
-	case e.head == 0:
-		e.since = at
-		e.head = e.first.uncached
-	default:
-		e.head = e.first.uncached
+		return
 	}
+	e.head, e.begun = e.first.uncached, e.first.begun
 }
 
 // cacheSize corrects how much of its KV cache an endpoint is believed to keep

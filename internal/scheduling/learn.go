@@ -86,7 +86,9 @@ func (p *pool) learnUsage(r *Reservation, u llm.Usage) {
 	}
 	blockTokens := p.means.blockTokens()
 	// What the engine wrote took room in its cache as well.
-	p.prefixes.addAnonymous(int(answer/blockTokens), e.slot)
+	n := int(answer / blockTokens)
+	p.prefixes.addAnonymous(n, e.slot)
+	e.untoldAnswers += n
 	if u.Known && u.CachedTokens > 0 {
 		p.reportsCached = true
 	}

@@ -23,10 +23,12 @@ func (w *work) add(o *work) {
 // far cache, so what it always reads comes first.
 type load struct {
 	own work
-	// head is the uncached tokens of the first request in pending, and since
-	// the instant from which the engine has been computing it, for nobody
-	// tells how far it is.
-	head, since  float64
+	// head is the uncached tokens of the first of our requests in pending and
+	// begun when it was sent; the engine has been computing it since then, or
+	// since done, when one before it had its first token: nobody tells how far
+	// it is.
+	head, begun, done float64
+
 	slots        float64 // requests it runs at once; 0 unknown
 	kvTokens     float64 // that fit
 	prompted     float64 // seconds that prompts took lately, see recent
@@ -37,6 +39,21 @@ type load struct {
 
 	foreign work // seen by the last scrape, not ours
 	peers   work // that other gateways told of
+
+	// ahead are prompts in peers.pending, in the order in which they were sent,
+	// and peersDone is done of their gateways.
+	ahead     []toldPrompt
+	peersDone float64
+	// peers.kv is kvShare of toldKV, what they told: of blocks that several use, each
+	// tells.
+	toldKV, kvShare float64
+}
+
+// toldPrompt is a prompt of another gateway that has no first token.
+type toldPrompt struct {
+	begun, told float64 // instants
+	tokens      float64 // uncached
+	brings      brings
 }
 
 // setOthers notes whether anybody else has work here.
@@ -72,32 +89,53 @@ func (b *backlog) end() {
 // at sets w to all the work an endpoint has at an instant.
 func (l *load) at(now float64, e *engine, w *work) {
 	*w = l.own
-	l.progressed(now, e, w)
+	if l.unary.requests > 0 {
+		w.pending += l.unary.left(now, e)
+	}
 	if !l.others {
+		w.pending -= l.progress(now-max(l.begun, l.done), e)
 		return
 	}
 	if now <= l.foreignUntil {
 		w.add(&l.foreign)
 	}
-	if now <= l.peersUntil {
-		w.add(&l.peers)
+	if now > l.peersUntil {
+		w.pending -= l.progress(now-max(l.begun, l.done), e)
+		return
 	}
-	// foreign.kv makes up for what peers count twice, and is below 0 when those have
-	// less than at the last scrape, or say nothing any more.
-	if w.kv < l.own.kv { // max would ask for NaN, thousands of times
-		w.kv = l.own.kv
-	}
+	w.add(&l.peers)
+	w.pending -= l.progressOfAll(now, e)
 }
 
-// progressed takes from w what the engine has probably computed of l.own, and
-// adds the prompts of answers that come in one piece.
-func (l *load) progressed(now float64, e *engine, w *work) {
-	if l.head > 0 {
-		// The first token of the head is not there, so something is left of it.
-		const most = 0.95
-		w.pending -= min(max(0, now-l.since)*e.prefillRate, most*l.head)
+// almost is how much of a prompt is computed at most before its first token has
+// come.
+const almost = 0.95
+
+// progress is how much of the head the engine has probably computed in so many
+// seconds.
+func (l *load) progress(seconds float64, e *engine) float64 {
+	if l.head == 0 {
+		return 0
 	}
-	if l.unary.requests > 0 {
-		w.pending += l.unary.left(now, e)
+	return min(max(0, seconds)*e.prefillRate, almost*l.head)
+}
+
+// progressOfAll is how much it has of the prompts of all gateways, which it takes
+// in the order in which they came. That another's has its first token is told
+// late, so the next is taken to follow when it should have, but for what it was
+// told to wait for still.
+func (l *load) progressOfAll(now float64, e *engine) float64 {
+	sum, free := 0.0, max(l.done, l.peersDone)
+	for i := range l.ahead {
+		a := &l.ahead[i]
+		if l.head > 0 && l.begun <= a.begun {
+			break
+		}
+		from := max(free, a.begun)
+		if free = max(from+a.tokens*e.prefill, a.told); free >= now {
+			return sum + min(max(0, now-from)*e.prefillRate, almost*a.tokens)
+		}
+		sum += a.tokens
 	}
+	return sum + l.progress(now-max(l.begun, free), e)
 }

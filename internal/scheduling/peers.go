@@ -1,13 +1,15 @@
 package scheduling
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
 // News is what one gateway tells the others of a Gateway: the work it has at
-// each endpoint, whole, and the prompt blocks it has sent there since its last
-// news. News that is lost is made up for by the next: only some blocks stay
-// unknown.
+// each endpoint, whole, and what it has learned since its last news of the
+// endpoint's cache. News that is lost is made up for by the next: only some blocks
+// stay unknown.
 type News struct {
 	// Origin names the gateway, as no other is named.
 	Origin string
@@ -17,7 +19,7 @@ type News struct {
 // PoolNews is that of one pool.
 type PoolNews struct {
 	ID        string
-	Endpoints []EndpointNews // those with work or blocks
+	Endpoints []EndpointNews // those of which there is any
 }
 
 // EndpointNews is that of one endpoint.
@@ -25,13 +27,35 @@ type EndpointNews struct {
 	Address string
 	// Requests in flight; Prefills of them have no first token.
 	Requests, Prefills int
-	// Tokens: Pending uncached prompt tokens without a first token, Context of
-	// prompts and answers so far, KV in use with shared ones once.
+	// Tokens: Pending uncached prompt tokens that are to be computed beside
+	// Prompts, Context of prompts and answers so far, KV in use with shared ones
+	// once.
 	Pending, Context, KV int
+	// Prompts that have no first token, in the order in which they were sent;
+	// of very many the first.
+	Prompts []PromptNews
+	// FirstToken is how long ago the last first token came; 0 when that is not
+	// known.
+	FirstToken time.Duration
 	// Adapters with requests.
 	Adapters []string
-	// Blocks are hashes of prompt blocks that the endpoint had not been sent.
+
+	// Since the last news: prompt tokens that were Computed, as their first token
+	// came, and blocks of Answers that ended.
+	Computed, Answers int
+	// Blocks are hashes of prompt blocks that the endpoint was sent and had not
+	// been, or had not been sent again before: both keep them in its cache.
 	Blocks []uint64
+}
+
+// PromptNews is a prompt without a first token.
+type PromptNews struct {
+	Sent   time.Duration // ago
+	Tokens int           // uncached
+	// Blocks that the endpoint had not been sent, from the prompt's block At on, whose
+	// hash is First.
+	Blocks, At int
+	First      uint64
 }
 
 const (
@@ -40,6 +64,8 @@ const (
 	peersFor = 2.0 // seconds
 	// newsBlocks bounds the blocks of a pool that wait to be told of.
 	newsBlocks = 1 << 16
+	// newsPrompts bounds the prompts of an endpoint that are told one by one.
+	newsPrompts = 64
 	// newsOrigins bounds the gateways whose news a pool keeps.
 	newsOrigins = 64
 )
@@ -63,6 +89,28 @@ func (p *pool) tell(hashes []uint64, slot int) {
 	}
 }
 
+// urgentTokens is after how many prompt tokens to be computed news should not
+// wait: a tenth of a second of an engine, by which it would be mistaken for idle.
+const urgentTokens = 2048
+
+// tellSoon asks for news when an endpoint has been sent much that is not told.
+func (p *pool) tellSoon(uncached float64) {
+	if !p.options.Share {
+		return
+	}
+	if p.untoldTokens += uncached; p.untoldTokens < urgentTokens {
+		return
+	}
+	select {
+	case p.urgent <- struct{}{}:
+	default: // it has been asked for
+	}
+}
+
+// Urgent has a value when the others should not wait for the next news: much has
+// been sent to an endpoint since the last.
+func (s *Scheduler) Urgent() <-chan struct{} { return s.urgent }
+
 // News returns what there is to tell at an instant, and forgets which blocks.
 // Options.Share must be set.
 func (s *Scheduler) News(origin string, at time.Time) News {
@@ -84,28 +132,54 @@ func (p *pool) news(at time.Time) []EndpointNews {
 	for _, b := range p.untold {
 		blocks[b.slot] = append(blocks[b.slot], b.hash)
 	}
-	p.untold = p.untold[:0]
+	p.untold, p.untoldTokens = p.untold[:0], 0
 	now := p.seconds(at)
 	var out []EndpointNews
 	for _, e := range p.endpoints {
-		w := e.own
-		e.load.progressed(now, &p.engine, &w)
-		if w == (work{}) && blocks[int32(e.slot)] == nil {
+		if e.own == (work{}) && e.untoldComputed == 0 && e.untoldAnswers == 0 && blocks[int32(e.slot)] == nil {
 			continue
 		}
 		n := EndpointNews{
-			Address: e.address, Requests: int(w.requests), Prefills: int(w.prefills),
-			Pending: int(w.pending), Context: int(w.context), KV: int(w.kv), Blocks: blocks[int32(e.slot)],
+			Address: e.address, Requests: int(e.own.requests), Prefills: int(e.own.prefills),
+			Context: int(e.own.context), KV: int(e.own.kv),
+			Computed: int(e.untoldComputed), Answers: e.untoldAnswers, Blocks: blocks[int32(e.slot)],
 		}
+		p.tellPrompts(e, &n, now)
 		for _, a := range e.adapters.list {
 			if a.inFlight > 0 {
 				n.Adapters = append(n.Adapters, p.adapters.names[a.id])
 			}
 		}
+		e.untoldComputed, e.untoldAnswers = 0, 0
 		out = append(out, n)
 	}
 	return out
 }
+
+// tellPrompts says what the engine has to compute. How far it is, the others find
+// out: that depends on what all have sent.
+func (p *pool) tellPrompts(e *endpoint, n *EndpointNews, now float64) {
+	pending := e.own.pending
+	if e.first != nil {
+		n.Prompts = make([]PromptNews, 0, min(newsPrompts, int(e.own.prefills)))
+	}
+	for r := e.first; r != nil && len(n.Prompts) < newsPrompts; r = r.next {
+		n.Prompts = append(n.Prompts, PromptNews{
+			Sent: ago(now - r.begun), Tokens: int(r.uncached),
+			Blocks: int(r.brings.blocks), At: int(r.brings.at), First: r.brings.first,
+		})
+		pending -= r.uncached
+	}
+	if e.unary.requests > 0 {
+		pending += e.unary.left(now, &p.engine)
+	}
+	n.Pending = int(max(0, pending))
+	if e.done > 0 {
+		n.FirstToken = max(1, ago(now-e.done))
+	}
+}
+
+func ago(seconds float64) time.Duration { return time.Duration(max(0, seconds) * float64(time.Second)) }
 
 // Merge takes over another gateway's news that came at an instant. Pools and
 // endpoints that are not known here are passed over.
@@ -128,7 +202,14 @@ func (s *Scheduler) Merge(news News, at time.Time) {
 // peer is the last news of one gateway.
 type peer struct {
 	until float64
-	work  []work // by slot
+	told  []told // by slot
+}
+
+// told is what a gateway has at one endpoint.
+type told struct {
+	work
+	done    float64      // instant of the last first token
+	prompts []toldPrompt // by begun
 }
 
 func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
@@ -146,9 +227,12 @@ func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
 		from = &peer{}
 	}
 	from.until = now + peersFor
-	clear(from.work)
-	if more := p.slots.count - len(from.work); more > 0 {
-		from.work = append(from.work, make([]work, more)...)
+	for i := range from.told {
+		t := &from.told[i]
+		*t = told{done: t.done, prompts: t.prompts[:0]}
+	}
+	if more := p.slots.count - len(from.told); more > 0 {
+		from.told = append(from.told, make([]told, more)...)
 	}
 	for i := range n.Endpoints {
 		p.mergeEndpoint(from, &n.Endpoints[i], now)
@@ -166,11 +250,26 @@ func (p *pool) mergeEndpoint(from *peer, n *EndpointNews, now float64) {
 	if e == nil {
 		return
 	}
-	from.work[e.slot] = work{
+	t := &from.told[e.slot]
+	t.work = work{
 		requests: count(n.Requests), prefills: min(count(n.Prefills), count(n.Requests)),
 		pending: count(n.Pending), context: count(n.Context), kv: count(n.KV),
 	}
-	p.prefixes.add(n.Blocks[:min(len(n.Blocks), newsBlocks)], e.slot)
+	if n.FirstToken > 0 {
+		t.done = now - n.FirstToken.Seconds()
+	}
+	for _, r := range n.Prompts[:min(len(n.Prompts), newsPrompts)] {
+		tokens := count(r.Tokens)
+		t.pending += tokens
+		t.prompts = append(t.prompts, toldPrompt{
+			begun: now - max(0, r.Sent.Seconds()), told: now, tokens: tokens,
+			brings: brings{first: r.First, at: int32(count(r.At)), blocks: int32(count(r.Blocks))},
+		})
+	}
+	e.computed += count(n.Computed)
+	p.prompt(e, count(n.Computed), now)
+	p.prefixes.add(blocksOf(n.Blocks), e.slot)
+	p.prefixes.addAnonymous(max(0, n.Answers), e.slot)
 	for _, name := range n.Adapters[:min(len(n.Adapters), 256)] {
 		if id := p.adapters.find(name); id != noAdapter {
 			e.adapters.use(id, now).listed = true
@@ -178,6 +277,17 @@ func (p *pool) mergeEndpoint(from *peer, n *EndpointNews, now float64) {
 	}
 	e.adapters.trim()
 }
+
+// blocksOf keeps what another gateway says within what prompts have.
+func blocksOf(told []uint64) []uint64 {
+	told = told[:min(len(told), newsBlocks)]
+	if slices.ContainsFunc(told, unlikeBlock) {
+		told = slices.DeleteFunc(slices.Clone(told), unlikeBlock)
+	}
+	return told
+}
+
+func unlikeBlock(hash uint64) bool { return tag(hash) == anonymous }
 
 // count keeps what another gateway says within what one can have.
 func count(n int) float64 { return float64(max(0, min(n, 1<<30))) }
@@ -191,10 +301,22 @@ func (p *pool) sumPeers(now float64) {
 	}
 	for _, e := range p.endpoints {
 		e.peers, e.peersUntil = work{}, now+peersFor
+		e.ahead, e.peersDone = e.ahead[:0], 0
 		for _, from := range p.peers {
-			if e.slot < len(from.work) {
-				e.peers.add(&from.work[e.slot])
+			if e.slot >= len(from.told) {
+				continue
 			}
+			t := &from.told[e.slot]
+			e.peers.add(&t.work)
+			e.ahead = append(e.ahead, t.prompts...)
+			e.peersDone = max(e.peersDone, t.done)
+		}
+		if len(e.ahead) > 1 {
+			slices.SortFunc(e.ahead, func(a, b toldPrompt) int { return cmp.Compare(a.begun, b.begun) })
+		}
+		e.toldKV = e.peers.kv
+		if now <= e.foreignUntil {
+			e.peers.kv *= e.kvShare
 		}
 		e.setOthers()
 	}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crossfade.dev/internal/routing"
@@ -40,6 +41,11 @@ type pool struct {
 
 	peers  map[string]*peer // by origin
 	untold []toldBlock      // for the next news
+	// untoldTokens of prompts have been sent since the last; urgent asks for one.
+	untoldTokens float64
+	urgent       chan<- struct{}
+	// recalled: others have been asked what they remember of prompts.
+	recalled atomic.Bool
 
 	// order holds the endpoints of aligned, in its order.
 	aligned *routing.Pool
@@ -134,7 +140,7 @@ func (p *pool) admit(e *endpoint, as *routing.Endpoint) {
 	e.address, e.server = as.Address, p.servers.join(as.Address, p)
 	e.adapters.names = &p.adapters
 	e.cache.factor = 1
-	e.kvTokens = assumedKVTokens
+	e.kvTokens, e.kvShare = assumedKVTokens, 1
 	// An older snapshot must not bring back for good what retain let go.
 	e.left = p.current != nil && p.current != p.aligned
 	// At the start all are new; later, one joins others that are warm. A call may know
@@ -249,8 +255,8 @@ func (p *pool) close() {
 // forget drops an endpoint that has left and has no requests.
 func (p *pool) forget(e *endpoint) {
 	for _, from := range p.peers {
-		if e.slot < len(from.work) {
-			from.work[e.slot] = work{} // it will be another's
+		if e.slot < len(from.told) {
+			from.told[e.slot] = told{} // it will be another's
 		}
 	}
 	p.untold = slices.DeleteFunc(p.untold, func(b toldBlock) bool { return b.slot == int32(e.slot) })

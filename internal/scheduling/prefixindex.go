@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"math/bits"
+	"slices"
 	"unsafe"
 )
 
@@ -22,6 +23,7 @@ type prefixIndex struct {
 	pairs  int // of a block and a slot, and anonymous blocks
 
 	alive, keep []uint64 // scratch of match, a bit per slot
+	changed     []uint64 // of add
 }
 
 const (
@@ -151,24 +153,83 @@ func (x *prefixIndex) grow(slots int) {
 }
 
 // add remembers that slot was sent the blocks and forgets others of the slot
-// that its cache has no room for. It returns how many of the blocks, from the
-// first, the slot had already.
-func (x *prefixIndex) add(hashes []uint64, slot int) (had int) {
+// that its cache has no room for. It returns those that this made any difference
+// to, until the next add: the others had been asked for again already.
+func (x *prefixIndex) add(hashes []uint64, slot int) (changed []uint64) {
 	if slot >= len(x.rings) {
-		return 0
+		return nil
 	}
 	r := &x.rings[slot]
-	had = len(hashes)
+	x.changed = x.changed[:0]
 	for i := len(hashes) - 1; i >= 0; i-- {
-		e := x.findOrAdd(hashes[i])
-		if x.wide.touch(e, slot) {
+		switch x.wide.touch(x.findOrAdd(hashes[i]), slot) {
+		case touchedNew:
 			x.pairs++
 			r.push(tag(hashes[i]))
-			had = i
+		case touchedBefore:
+			continue
 		}
+		x.changed = append(x.changed, hashes[i])
 	}
 	x.trim(slot)
-	return had
+	slices.Reverse(x.changed)
+	return x.changed
+}
+
+// addOldest remembers that slot was sent blocks before all that it has, the latest
+// first, as far as there is room.
+func (x *prefixIndex) addOldest(hashes []uint64, slot int) {
+	if slot >= len(x.rings) {
+		return
+	}
+	r := &x.rings[slot]
+	for _, h := range hashes {
+		if r.n >= r.capacity {
+			return
+		}
+		if e := x.find(h); e != nil && x.wide.has(e, slot) {
+			continue
+		}
+		x.wide.touch(x.findOrAdd(h), slot)
+		x.pairs++
+		r.pushFirst(tag(h))
+	}
+}
+
+// newest returns at most n of a slot's blocks, those that will be forgotten last
+// first, behind as many as skip says. 0 stands for a block that is no prompt's.
+func (x *prefixIndex) newest(slot, skip, n int) []uint64 {
+	if slot >= len(x.rings) {
+		return nil
+	}
+	r := &x.rings[slot]
+	n = min(n, r.n-skip)
+	if n <= 0 {
+		return nil
+	}
+	out := make([]uint64, n)
+	for i := range out {
+		out[i] = x.hash(r.last(skip+i), slot)
+	}
+	return out
+}
+
+// hash returns that of a slot's block with the tag, 0 when there is none.
+func (x *prefixIndex) hash(t uint32, slot int) uint64 {
+	s := x.shard(t)
+	if t == anonymous || s.used == 0 {
+		return 0
+	}
+	for i := s.home(t); s.entries[i].hash != 0; {
+		e := &s.entries[i]
+		if tag(e.hash) == t && x.wide.has(e, slot) {
+			return e.hash
+		}
+		if i++; i == len(s.entries) {
+			i = 0
+		}
+	}
+	return 0
 }
 
 // addAnonymous makes n blocks of a slot's cache that nobody will ask for again,

@@ -44,9 +44,17 @@ func history(t *testing.T, seed uint64, steps, slots, size int) {
 				x.forget(slot)
 				w.forget(slot)
 			}
+		case 2:
+			x.addOldest(chain, slot)
+			w.addOldest(chain, slot)
 		default:
-			x.add(chain, slot)
-			w.add(chain, slot)
+			if got, want := x.add(chain, slot), w.add(chain, slot); !slices.Equal(got, want) {
+				t.Fatalf("step %d: %x have changed, want %x", i, got, want)
+			}
+		}
+		skip, n := r.IntN(size), r.IntN(2*size)
+		if got, want := x.newest(slot, skip, n), w.newest(slot, skip, n); !slices.Equal(got, want) {
+			t.Fatalf("step %d: the newest are\n%x, want\n%x", i, got, want)
 		}
 		probe := randomChain(r)
 		got := make([]int32, (slots+63)/64*64)

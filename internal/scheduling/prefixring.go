@@ -24,6 +24,27 @@ func (r *ring) push(t uint32) {
 	r.n++
 }
 
+// pushFirst puts in one that is the first to go.
+func (r *ring) pushFirst(t uint32) {
+	if r.n == len(r.tags) {
+		r.grow()
+	}
+	if r.first--; r.first < 0 {
+		r.first += len(r.tags)
+	}
+	r.tags[r.first] = t
+	r.n++
+}
+
+// last returns the one that i others come after.
+func (r *ring) last(i int) uint32 {
+	at := r.first + r.n - 1 - i
+	if at >= len(r.tags) {
+		at -= len(r.tags)
+	}
+	return r.tags[at]
+}
+
 // pop takes the first; there must be one.
 func (r *ring) pop() uint32 {
 	t := r.tags[r.first]

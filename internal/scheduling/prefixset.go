@@ -54,26 +54,41 @@ func (w *wideSets) grow(words int) {
 	}
 }
 
-// touch puts slot into the set of e and reports whether it is new there.
-func (w *wideSets) touch(e *entry, slot int) bool {
+// touched is what a touch found.
+type touched uint8
+
+const (
+	touchedNew    touched = iota // slot was not in the set
+	touchedAgain                 // it was, and is asked for again now
+	touchedBefore                // that it was before
+)
+
+// touch puts slot into the set of e, or notes that it was asked again.
+func (w *wideSets) touch(e *entry, slot int) touched {
 	if e.n == isWide {
 		have, again := w.rows(e)
 		word, bit := slot/64, uint64(1)<<(slot%64)
-		if have[word]&bit != 0 {
+		switch {
+		case have[word]&bit == 0:
+			have[word] |= bit
+			return touchedNew
+		case again[word]&bit == 0:
 			again[word] |= bit
-			return false
+			return touchedAgain
 		}
-		have[word] |= bit
-		return true
+		return touchedBefore
 	}
 	if i := e.index(slot); i >= 0 {
+		if e.ids[i]&asked != 0 {
+			return touchedBefore
+		}
 		e.ids[i] |= asked
-		return false
+		return touchedAgain
 	}
 	if e.n < narrow {
 		e.ids[e.n] = uint16(slot)
 		e.n++
-		return true
+		return touchedNew
 	}
 	w.widen(e)
 	return w.touch(e, slot)

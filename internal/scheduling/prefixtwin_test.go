@@ -1,5 +1,7 @@
 package scheduling
 
+import "slices"
+
 // twin is the prefix index written to be obviously right.
 type twin struct {
 	have  map[uint64]map[int]bool // by hash and slot: asked again
@@ -11,13 +13,17 @@ func newTwin() *twin {
 	return &twin{have: map[uint64]map[int]bool{}, rings: map[int][]uint64{}, sizes: map[int]int{}}
 }
 
-func (w *twin) add(hashes []uint64, slot int) {
+func (w *twin) add(hashes []uint64, slot int) (changed []uint64) {
 	for i := len(hashes) - 1; i >= 0; i-- {
 		h := hashes[i]
 		if w.have[h] == nil {
 			w.have[h] = map[int]bool{}
 		}
-		if _, again := w.have[h][slot]; again {
+		asked, again := w.have[h][slot]
+		if !asked {
+			changed = append(changed, h)
+		}
+		if again {
 			w.have[h][slot] = true
 			continue
 		}
@@ -25,6 +31,8 @@ func (w *twin) add(hashes []uint64, slot int) {
 		w.rings[slot] = append(w.rings[slot], h)
 	}
 	w.trim(slot)
+	slices.Reverse(changed)
+	return changed
 }
 
 func (w *twin) addAnonymous(n, slot int) {
@@ -32,6 +40,28 @@ func (w *twin) addAnonymous(n, slot int) {
 		w.rings[slot] = append(w.rings[slot], 0)
 	}
 	w.trim(slot)
+}
+
+func (w *twin) addOldest(hashes []uint64, slot int) {
+	for _, h := range hashes {
+		if len(w.rings[slot]) >= w.sizes[slot] {
+			return
+		}
+		if w.have[h] == nil {
+			w.have[h] = map[int]bool{}
+		}
+		if _, has := w.have[h][slot]; !has {
+			w.have[h][slot] = false
+			w.rings[slot] = append([]uint64{h}, w.rings[slot]...)
+		}
+	}
+}
+
+func (w *twin) newest(slot, skip, n int) []uint64 {
+	out := slices.Clone(w.rings[slot])
+	slices.Reverse(out)
+	out = out[min(skip, len(out)):]
+	return out[:min(n, len(out))]
 }
 
 func (w *twin) trim(slot int) {

@@ -72,6 +72,7 @@ func (r *Reservation) FirstToken(at time.Time) {
 		p.learnFirst(r, now)
 		e.unexpect(r, now)
 		e.computed += r.uncached
+		e.untoldComputed += r.uncached
 		r.first.at, r.first.computed = now, e.computed
 		e.load.at(now, &p.engine, &r.first.work)
 	}
@@ -153,20 +154,20 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 	e.own.context += r.prompt
 	r.blocks = sampled(nil, prefix)
 	e.own.kv += r.private + sampledTokens*float64(p.sharing.take(r.blocks, e.slot))
-	had := p.prefixes.add(prefix, e.slot)
-	p.tell(prefix[had:], e.slot)
-	if had < len(prefix) {
-		r.brings = brings{first: prefix[had], at: int32(had), blocks: int32(len(prefix) - had)}
+	if had := p.lengths[e.slot]; int(had) < len(prefix) {
+		r.brings = brings{first: prefix[had], at: had, blocks: int32(len(prefix)) - had}
 	}
 	p.prompt(e, r.uncached, now)
 	if r.stream {
-		e.expect(r, now)
+		e.expect(r)
 	} else {
 		e.unary.add(r.uncached, now, &p.engine)
 	}
 	if r.adapter != noAdapter {
 		e.adapters.book(r.adapter, now)
 	}
+	p.tell(p.prefixes.add(prefix, e.slot), e.slot)
+	p.tellSoon(r.uncached)
 	return r
 }
 

@@ -54,10 +54,11 @@ type Scheduler struct {
 	rand  *rand.Rand
 
 	servers servers
+	urgent  chan struct{} // see Urgent
 }
 
 // New returns a Scheduler without any pool; pools come into being as calls
-// for them arrive.
+// for them arrive, and with Options.Share as Retain tells of them.
 func New(o Options) *Scheduler {
 	if o.Rand == nil {
 		o.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
@@ -70,6 +71,7 @@ func New(o Options) *Scheduler {
 		pools:   map[string]*pool{},
 		rand:    o.Rand,
 		servers: servers{byAddress: map[string]*server{}},
+		urgent:  make(chan struct{}, 1),
 	}
 }
 
@@ -178,7 +180,13 @@ func (s *Scheduler) pool(id string) *pool {
 	if p := s.pools[id]; p != nil {
 		return p
 	}
-	p = newPool(&s.options, &s.servers, rand.New(rand.NewPCG(s.rand.Uint64(), s.rand.Uint64())))
+	return s.add(id)
+}
+
+// add makes the state of a pool that has none.
+func (s *Scheduler) add(id string) *pool {
+	p := newPool(&s.options, &s.servers, rand.New(rand.NewPCG(s.rand.Uint64(), s.rand.Uint64())))
+	p.urgent = s.urgent
 	s.pools[id] = p
 	return p
 }
@@ -210,11 +218,18 @@ func (s *Scheduler) Latest(address string) (m Metrics, ok bool) {
 }
 
 // Retain forgets what is not in the snapshot: pools at once, endpoints when
-// their last reservation ends. Calls that still hold an older snapshot may go
+// their last reservation ends. With Options.Share it makes pools for others' news. Calls that still hold an older snapshot may go
 // on using it.
 func (s *Scheduler) Retain(snapshot *routing.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.options.Share {
+		for id, pool := range snapshot.Pools {
+			if pool.Inference && s.pools[id] == nil {
+				s.add(id)
+			}
+		}
+	}
 	for id, p := range s.pools {
 		if current := snapshot.Pools[id]; current != nil {
 			p.retain(current)
@@ -226,7 +241,7 @@ func (s *Scheduler) Retain(snapshot *routing.Snapshot) {
 	s.servers.retain(snapshot)
 }
 
-// Stats returns the state of every pool that has had a call, by ID.
+// Stats returns the state of every pool that there is, by ID.
 func (s *Scheduler) Stats() []PoolStats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -177,8 +177,12 @@ func (e *endpoint) refresh(s *scrape, at, until float64, m *means) {
 		f.prefills = max(0, min(f.requests, f.prefills-p.prefills))
 		f.pending = f.prefills * m.prompt
 		f.context = (f.requests - f.prefills) * (m.prompt + m.output/2)
-		// Blocks that several gateways use are counted by each; the engine knows.
-		f.kv = max(-p.kv, s.KVUsage*e.kvTokens-e.own.kv-p.kv)
+		// Blocks that several gateways use are counted by each; the engine knows, but
+		// not of the prompts that it has not begun.
+		theirs := max(0, s.KVUsage*e.kvTokens+e.own.pending+p.pending-e.own.kv)
+		f.kv = max(0, theirs-e.toldKV)
+		e.kvShare = min(1, theirs/max(1, e.toldKV))
+		p.kv = e.kvShare * e.toldKV
 	}
 	e.foreign, e.foreignUntil = f, until
 	e.setOthers()

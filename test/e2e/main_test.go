@@ -51,6 +51,7 @@ var scenarios = []scenario{
 	{"mistakes", mistakes, calm},
 	{"twoGateways", twoGateways, calm},
 	{"rights", rights, calm},
+	{"sharing", sharing, shaken},
 	{"classes", classes, calm},
 	{"parameters", parameters, calm},
 	{"deletion", deletion, calm},
