@@ -155,7 +155,9 @@ func (c *comparison) Write(p []byte) (int, error) {
 	now := c.proxy.now()
 	if c.copy.FirstByte.IsZero() {
 		c.copy.FirstByte = now
-		c.decision.Reservation.FirstToken(now)
+		if computes(c.copy.Status) {
+			c.decision.Reservation.FirstToken(now)
+		}
 	}
 	c.copy.BytesOut += int64(len(p))
 	if c.metered {

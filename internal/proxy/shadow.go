@@ -77,7 +77,11 @@ func (s *shadow) discard(ctx context.Context, d *scheduling.Decision) (reason st
 	answer, err := s.ask(ctx, d.Endpoint.Address)
 	if err == nil {
 		defer answer.Close()
-		_, err = io.Copy(&firstByte{s.proxy, d.Reservation}, answer)
+		tell := d.Reservation
+		if !computes(answer.status) {
+			tell = nil
+		}
+		_, err = io.Copy(&firstByte{s.proxy, tell}, answer)
 	}
 	var e *upstream.Error
 	switch {

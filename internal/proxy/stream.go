@@ -47,13 +47,19 @@ func (x *exchange) stream() {
 	}
 }
 
+// computes reports whether an engine that answers with a status has computed the
+// prompt. A refusal comes at once, and would be taken for speed.
+func computes(status int) bool { return status < http.StatusBadRequest }
+
 // pass sends one piece to the client and reports whether that worked.
 func (x *exchange) pass(p []byte) bool {
 	now := x.proxy.now()
 	o := &x.visit.Outcome
 	if o.FirstByte.IsZero() {
 		o.FirstByte = now
-		x.decision.Reservation.FirstToken(now)
+		if computes(x.reply.status) {
+			x.decision.Reservation.FirstToken(now)
+		}
 		x.tellFirstByte()
 	}
 	if x.metered {
