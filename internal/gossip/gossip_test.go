@@ -123,8 +123,13 @@ func poolOf(n int) *routing.Pool {
 
 func (g *gateway) pick(t *testing.T, pool *routing.Pool, prompt string) scheduling.Decision {
 	t.Helper()
+	return g.pickAs(t, pool, &llm.Request{Prompt: []byte(prompt), Stream: true})
+}
+
+func (g *gateway) pickAs(t *testing.T, pool *routing.Pool, r *llm.Request) scheduling.Decision {
+	t.Helper()
 	d, err := g.Pick(t.Context(), &scheduling.Call{
-		Request: &llm.Request{Prompt: []byte(prompt), Stream: true}, Model: "m", At: time.Now(), Explain: true,
+		Request: r, Model: "m", At: time.Now(), Explain: true,
 	}, pool)
 	if err != nil {
 		t.Fatal(err)
@@ -162,11 +167,14 @@ func TestThreeGatewaysChooseAsOne(t *testing.T) {
 		}
 	}
 
-	first := all[0].pick(t, pool, strings.Repeat("shared", 4000))
-	all[2].hears(t, "a", 13)
-	second := all[2].pick(t, pool, strings.Repeat("shared", 4000))
-	if second.Endpoint.Address != first.Endpoint.Address {
-		t.Errorf("a sent the prompt to %s, c to %s", first.Endpoint.Address, second.Endpoint.Address)
+	for i, stream := range []bool{true, false} {
+		r := &llm.Request{Prompt: []byte(strings.Repeat(fmt.Sprintf("shared %d", i), 4000)), Stream: stream}
+		first := all[0].pickAs(t, pool, r)
+		all[2].hears(t, "a", 13+i)
+		second := all[2].pickAs(t, pool, r)
+		if second.Endpoint.Address != first.Endpoint.Address {
+			t.Errorf("stream %t: a sent the prompt to %s, c to %s", stream, first.Endpoint.Address, second.Endpoint.Address)
+		}
 	}
 }
 

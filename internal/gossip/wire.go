@@ -102,11 +102,7 @@ func (w *writer) endpoint(e *scheduling.EndpointNews) {
 	for _, r := range prompts {
 		w.duration(r.Sent)
 		w.number(uint64(max(0, r.Tokens)))
-		w.number(uint64(max(0, r.Blocks)))
-		if r.Blocks > 0 {
-			w.number(uint64(max(0, r.At)))
-			w.b = binary.LittleEndian.AppendUint64(w.b, r.First)
-		}
+		w.coming(r.BlocksNews)
 	}
 	w.number(uint64(len(e.Adapters)))
 	for _, a := range e.Adapters {
@@ -117,6 +113,19 @@ func (w *writer) endpoint(e *scheduling.EndpointNews) {
 	w.number(uint64(len(blocks)))
 	for _, h := range blocks {
 		w.b = binary.LittleEndian.AppendUint64(w.b, h)
+	}
+	coming := e.Coming[:min(len(e.Coming), maxPrompts)]
+	w.number(uint64(len(coming)))
+	for _, c := range coming {
+		w.coming(c)
+	}
+}
+
+func (w *writer) coming(n scheduling.BlocksNews) {
+	w.number(uint64(max(0, n.Blocks)))
+	if n.Blocks > 0 {
+		w.number(uint64(max(0, n.At)))
+		w.b = binary.LittleEndian.AppendUint64(w.b, n.First)
 	}
 }
 
@@ -226,9 +235,9 @@ func (r *reader) text() string {
 	return s
 }
 
-// leastEndpoint is how few bytes an endpoint of ours takes: its length and twelve
+// leastEndpoint is how few bytes an endpoint of ours takes: its length and thirteen
 // numbers.
-const leastEndpoint = 13
+const leastEndpoint = 14
 
 func (r *reader) pool() scheduling.PoolNews {
 	p := scheduling.PoolNews{ID: r.text()}
@@ -261,10 +270,7 @@ func (r *reader) endpoint() scheduling.EndpointNews {
 		e.Prompts = r.prompts(n)
 	}
 	for i := range e.Prompts {
-		e.Prompts[i] = scheduling.PromptNews{Sent: r.duration(), Tokens: r.int(), Blocks: r.int()}
-		if e.Prompts[i].Blocks > 0 {
-			e.Prompts[i].At, e.Prompts[i].First = r.int(), r.hash()
-		}
+		e.Prompts[i] = scheduling.PromptNews{Sent: r.duration(), Tokens: r.int(), BlocksNews: r.coming()}
 	}
 	for range r.count() {
 		e.Adapters = append(e.Adapters, r.text())
@@ -273,7 +279,20 @@ func (r *reader) endpoint() scheduling.EndpointNews {
 		}
 	}
 	e.Blocks = r.blocks()
+	if n = r.count(); n > maxPrompts {
+		r.fail(errForm)
+	}
+	for ; n > 0 && r.err == nil; n-- {
+		e.Coming = append(e.Coming, r.coming())
+	}
 	return e
+}
+
+func (r *reader) coming() (n scheduling.BlocksNews) {
+	if n.Blocks = r.int(); n.Blocks > 0 {
+		n.At, n.First = r.int(), r.hash()
+	}
+	return n
 }
 
 // prompts returns room for n.

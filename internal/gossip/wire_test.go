@@ -21,7 +21,8 @@ func sample() message {
 			{ID: "InferencePool/chat/p", Endpoints: []scheduling.EndpointNews{
 				{
 					Address: "10.0.0.1:8000", Requests: 3, Prefills: 2, Pending: 900, Context: 70_000, KV: 40_000,
-					Prompts:    []scheduling.PromptNews{{Sent: 3 * time.Second, Tokens: 9000, Blocks: 30, At: 5, First: 1 << 63}, {Tokens: 1}},
+					Prompts:    []scheduling.PromptNews{{Sent: 3 * time.Second, Tokens: 9000, BlocksNews: scheduling.BlocksNews{Blocks: 30, At: 5, First: 1 << 63}}, {Tokens: 1}},
+					Coming:     []scheduling.BlocksNews{{Blocks: 2, At: 1, First: 3}},
 					FirstToken: 20 * time.Millisecond, Computed: 5000, Answers: 7,
 					Adapters: []string{"x", "y"}, Blocks: []uint64{1, math.MaxUint64},
 				},

@@ -59,7 +59,7 @@ func (b *brings) in(prefix []uint64, sent int32) int32 {
 	return min(b.blocks, sent-b.at)
 }
 
-// comingMost is how many of the prompts ahead are looked at.
+// comingMost is how many of the prompts ahead are looked at, of each kind.
 const comingMost = 16
 
 // coming is how many blocks, of those of a prompt that were sent to e, it has
@@ -70,9 +70,17 @@ func (e *endpoint) coming(prefix []uint64, sent int32, now float64) float64 {
 	for r := e.first; r != nil && n < comingMost; r, n = r.next, n+1 {
 		blocks += r.brings.in(prefix, sent)
 	}
+	for i := range e.unary.coming {
+		if c := &e.unary.coming[i]; now < c.until {
+			blocks += c.in(prefix, sent)
+		}
+	}
 	if now <= e.peersUntil {
 		for i := range e.ahead[:min(len(e.ahead), comingMost)] {
 			blocks += e.ahead[i].brings.in(prefix, sent)
+		}
+		for i := range e.toldComing[:min(len(e.toldComing), comingMost)] {
+			blocks += e.toldComing[i].in(prefix, sent)
 		}
 	}
 	return float64(min(blocks, sent))

@@ -1,5 +1,7 @@
 package scheduling
 
+import "slices"
+
 // work is requests and what they ask of an engine. It is counted in floats, as
 // the cost needs it; all of it is whole numbers but what is estimated.
 type work struct {
@@ -42,8 +44,9 @@ type load struct {
 
 	// ahead are prompts in peers.pending, in the order in which they were sent,
 	// and peersDone is done of their gateways.
-	ahead     []toldPrompt
-	peersDone float64
+	ahead      []toldPrompt
+	toldComing []brings
+	peersDone  float64
 	// peers.kv is kvShare of toldKV, what they told: of blocks that several use, each
 	// tells.
 	toldKV, kvShare float64
@@ -66,6 +69,13 @@ type backlog struct {
 	requests int
 	tokens   float64
 	at       float64
+	coming   []bringing // the latest of them, which may be over
+}
+
+// bringing is brings until the engine has probably computed them.
+type bringing struct {
+	brings
+	until float64
 }
 
 // left returns the tokens that are left at an instant.
@@ -73,16 +83,24 @@ func (b *backlog) left(at float64, e *engine) float64 {
 	return max(0, b.tokens-max(0, at-b.at)*e.prefillRate)
 }
 
-func (b *backlog) add(tokens, at float64, e *engine) {
+func (b *backlog) add(tokens, at float64, e *engine, brought brings) {
 	b.tokens = b.left(at, e) + tokens
 	b.at = max(b.at, at)
 	b.requests++
+	if brought.blocks == 0 {
+		return
+	}
+	b.coming = slices.DeleteFunc(b.coming, func(c bringing) bool { return c.until <= at })
+	if len(b.coming) == comingMost {
+		b.coming = slices.Delete(b.coming, 0, 1)
+	}
+	b.coming = append(b.coming, bringing{brought, b.at + b.tokens/e.prefillRate})
 }
 
 func (b *backlog) end() {
 	b.requests--
 	if b.requests == 0 {
-		b.tokens = 0
+		b.tokens, b.coming = 0, b.coming[:0]
 	}
 }
 

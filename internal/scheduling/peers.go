@@ -34,6 +34,9 @@ type EndpointNews struct {
 	// Prompts that have no first token, in the order in which they were sent;
 	// of very many the first.
 	Prompts []PromptNews
+	// Coming is what the latest calls whose answers come in one piece have the
+	// endpoint compute; their tokens are in Pending.
+	Coming []BlocksNews
 	// FirstToken is how long ago the last first token came; 0 when that is not
 	// known.
 	FirstToken time.Duration
@@ -52,10 +55,22 @@ type EndpointNews struct {
 type PromptNews struct {
 	Sent   time.Duration // ago
 	Tokens int           // uncached
-	// Blocks that the endpoint had not been sent, from the prompt's block At on, whose
-	// hash is First.
+	BlocksNews
+}
+
+// BlocksNews is what of a prompt an endpoint had not been sent: Blocks from block At
+// on, whose hash is First.
+type BlocksNews struct {
 	Blocks, At int
 	First      uint64
+}
+
+func (b *brings) news() BlocksNews {
+	return BlocksNews{Blocks: int(b.blocks), At: int(b.at), First: b.first}
+}
+
+func (n *BlocksNews) brings() brings {
+	return brings{first: n.First, at: int32(count(n.At)), blocks: int32(count(n.Blocks))}
 }
 
 const (
@@ -164,14 +179,16 @@ func (p *pool) tellPrompts(e *endpoint, n *EndpointNews, now float64) {
 		n.Prompts = make([]PromptNews, 0, min(newsPrompts, int(e.own.prefills)))
 	}
 	for r := e.first; r != nil && len(n.Prompts) < newsPrompts; r = r.next {
-		n.Prompts = append(n.Prompts, PromptNews{
-			Sent: ago(now - r.begun), Tokens: int(r.uncached),
-			Blocks: int(r.brings.blocks), At: int(r.brings.at), First: r.brings.first,
-		})
+		n.Prompts = append(n.Prompts, PromptNews{Sent: ago(now - r.begun), Tokens: int(r.uncached), BlocksNews: r.brings.news()})
 		pending -= r.uncached
 	}
 	if e.unary.requests > 0 {
 		pending += e.unary.left(now, &p.engine)
+		for i := range e.unary.coming {
+			if c := &e.unary.coming[i]; now < c.until {
+				n.Coming = append(n.Coming, c.news())
+			}
+		}
 	}
 	n.Pending = int(max(0, pending))
 	if e.done > 0 {
@@ -210,6 +227,7 @@ type told struct {
 	work
 	done    float64      // instant of the last first token
 	prompts []toldPrompt // by begun
+	coming  []brings
 }
 
 func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
@@ -229,7 +247,7 @@ func (p *pool) merge(origin string, n *PoolNews, at time.Time) {
 	from.until = now + peersFor
 	for i := range from.told {
 		t := &from.told[i]
-		*t = told{done: t.done, prompts: t.prompts[:0]}
+		*t = told{done: t.done, prompts: t.prompts[:0], coming: t.coming[:0]}
 	}
 	if more := p.slots.count - len(from.told); more > 0 {
 		from.told = append(from.told, make([]told, more)...)
@@ -261,10 +279,10 @@ func (p *pool) mergeEndpoint(from *peer, n *EndpointNews, now float64) {
 	for _, r := range n.Prompts[:min(len(n.Prompts), newsPrompts)] {
 		tokens := count(r.Tokens)
 		t.pending += tokens
-		t.prompts = append(t.prompts, toldPrompt{
-			begun: now - max(0, r.Sent.Seconds()), told: now, tokens: tokens,
-			brings: brings{first: r.First, at: int32(count(r.At)), blocks: int32(count(r.Blocks))},
-		})
+		t.prompts = append(t.prompts, toldPrompt{begun: now - max(0, r.Sent.Seconds()), told: now, tokens: tokens, brings: r.brings()})
+	}
+	for i := range n.Coming[:min(len(n.Coming), comingMost)] {
+		t.coming = append(t.coming, n.Coming[i].brings())
 	}
 	e.computed += count(n.Computed)
 	p.prompt(e, count(n.Computed), now)
@@ -301,7 +319,7 @@ func (p *pool) sumPeers(now float64) {
 	}
 	for _, e := range p.endpoints {
 		e.peers, e.peersUntil = work{}, now+peersFor
-		e.ahead, e.peersDone = e.ahead[:0], 0
+		e.ahead, e.toldComing, e.peersDone = e.ahead[:0], e.toldComing[:0], 0
 		for _, from := range p.peers {
 			if e.slot >= len(from.told) {
 				continue
@@ -309,6 +327,7 @@ func (p *pool) sumPeers(now float64) {
 			t := &from.told[e.slot]
 			e.peers.add(&t.work)
 			e.ahead = append(e.ahead, t.prompts...)
+			e.toldComing = append(e.toldComing, t.coming...)
 			e.peersDone = max(e.peersDone, t.done)
 		}
 		if len(e.ahead) > 1 {

@@ -161,7 +161,7 @@ func (p *pool) reserve(call *Call, e *endpoint, d *demand, cached float64, prefi
 	if r.stream {
 		e.expect(r)
 	} else {
-		e.unary.add(r.uncached, now, &p.engine)
+		e.unary.add(r.uncached, now, &p.engine, r.brings)
 	}
 	if r.adapter != noAdapter {
 		e.adapters.book(r.adapter, now)
