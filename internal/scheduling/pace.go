@@ -72,8 +72,8 @@ type recent struct{ since float64 }
 // from where a float64 ends.
 const oldest = 100.0
 
-// inflate is by how much something that happens now counts for more. False: it
-// is time to multiply all sums by it and to begin anew.
+// inflate is by how much something that happens now counts for more. False: it is
+// time to divide all sums by it and to begin anew.
 func (r *recent) inflate(now float64) (factor float64, ok bool) {
 	age := max(0, now-r.since) / promptMemory
 	return math.Exp(age), age < oldest
