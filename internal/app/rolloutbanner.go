@@ -29,16 +29,18 @@ func (r *rollouts) banner(w io.Writer, flags string) {
 		fmt.Fprintf(w, "  state\t%s\tremembers rollouts\n", r.path)
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(r.objects), compareNames) {
-		status := r.statuses[name]
-		fmt.Fprintf(w, "  rollout\t%s\t%s\n", name, standing(name, &status, flags))
+		stands := "begins now" // and may have begun while this is written
+		if status := r.statuses[name]; r.recalled[name] && status.Phase != "" {
+			stands = standing(name, &status, flags)
+		}
+		fmt.Fprintf(w, "  rollout\t%s\t%s\n", name, stands)
 	}
 }
 
-// standing is where a rollout stands, and for one that is over how to begin anew.
+// standing is where a rollout of an earlier run stands, and for one that is over how
+// to begin anew.
 func standing(name types.NamespacedName, s *cfv1a1.InferenceRolloutStatus, flags string) string {
 	switch phase := rollout.Phase(s.Phase); phase {
-	case "":
-		return "begins now"
 	case rollout.Promoted:
 		return fmt.Sprintf("Promoted by an earlier run (attempt %d); --state none begins anew", s.Attempt)
 	case rollout.Aborted:

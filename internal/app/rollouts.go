@@ -35,7 +35,8 @@ type rollouts struct {
 	objects  map[types.NamespacedName]*cfv1a1.InferenceRollout
 	statuses map[types.NamespacedName]cfv1a1.InferenceRolloutStatus
 	accepted map[types.NamespacedName][]metav1.Condition
-	written  chan struct{} // closed at the next write
+	recalled map[types.NamespacedName]bool // an earlier run began them
+	written  chan struct{}                 // closed at the next write
 	// absent is since when statuses have no object.
 	absent map[types.NamespacedName]time.Time
 	// unsaved: the file is older than statuses, because it could not be written.
@@ -160,8 +161,10 @@ func (r *rollouts) open() bool {
 		return false
 	}
 	r.file, r.opened = file, true
+	r.recalled = map[types.NamespacedName]bool{}
 	for _, s := range saved {
-		r.statuses[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s.Status
+		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+		r.statuses[name], r.recalled[name] = s.Status, true
 	}
 	return true
 }
