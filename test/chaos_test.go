@@ -45,6 +45,7 @@ const chaosPlan = `  steps:
 type chaos struct {
 	*gateway
 	t      *testing.T
+	seed   uint64
 	random *rand.Rand
 	plan   string // of the rollout's file, without the attempt
 	round  int    // spec.attempt
@@ -55,6 +56,22 @@ type chaos struct {
 	log  []string
 }
 
+// newChaos serves files with chaosPlan for the rollout's. A seed of 0 is drawn; flag says
+// how to name it again.
+func newChaos(t *testing.T, flag string, seed uint64, files map[string]string, change func(c *app.Config, seed uint64)) *chaos {
+	t.Helper()
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("%s %d", flag, seed)
+	before, _, _ := strings.Cut(files["3-rollout.yaml"], "  steps:")
+	files["3-rollout.yaml"] = before + chaosPlan
+	return &chaos{
+		gateway: startFiles(t, files, func(c *app.Config) { change(c, seed) }),
+		t:       t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), plan: before + chaosPlan,
+	}
+}
+
 // TestRolloutChaos has a rollout meet candidates that fail, hang up or answer nothing,
 // verbs of all kinds and edits of its file, in any order, under traffic. Never does a
 // client pay for what stable could have answered, a share rise over a failed hard
@@ -62,16 +79,8 @@ type chaos struct {
 // read, or a request stay in the books after its end.
 func TestRolloutChaos(t *testing.T) {
 	t.Parallel()
-	seed := *chaosSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-chaos-seed %d", seed)
-	files := manifests(t)
-	before, _, _ := strings.Cut(files["3-rollout.yaml"], "  steps:")
-	files["3-rollout.yaml"] = before + chaosPlan
 	state := filepath.Join(t.TempDir(), "state.json")
-	c := &chaos{gateway: startFiles(t, files, func(c *app.Config) { c.StateFile = state }), t: t, random: rand.New(rand.NewPCG(seed, 1)), plan: before + chaosPlan}
+	c := newChaos(t, "-chaos-seed", *chaosSeed, manifests(t), func(c *app.Config, _ uint64) { c.StateFile = state })
 	l := c.send(t, 4, "")
 	stop, watched := make(chan struct{}), make(chan struct{})
 	go func() { defer close(watched); c.watch(stop, state) }()

@@ -35,18 +35,10 @@ var (
 // (TestMain).
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()
-	seed := *leftoversSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("-leftovers-seed %d", seed)
 	files := manifests(t, `, --max-model-len, "8192"]`, `, --max-model-len, "2048", --num-gpu-blocks-override, "128", --max-num-seqs, "4", `+
 		`--enable-lora, --max-loras, "1", --lora-modules, one=/models/one, two=/models/two]`)
-	before, _, _ := strings.Cut(files["3-rollout.yaml"], "  steps:")
-	files["3-rollout.yaml"] = before + chaosPlan
 	state := filepath.Join(t.TempDir(), "state.json")
-	c := &chaos{t: t, random: rand.New(rand.NewPCG(seed, 1)), plan: before + chaosPlan}
-	c.gateway = startFiles(t, files, func(c *app.Config) {
+	c := newChaos(t, "-leftovers-seed", *leftoversSeed, files, func(c *app.Config, seed uint64) {
 		c.StateFile, c.SimSpeed, c.SimSeed = state, 20, seed
 		c.QueueCalls, c.QueueFor, c.PollInterval = 4, 300*time.Millisecond, 100*time.Millisecond
 	})
@@ -54,7 +46,7 @@ func TestNothingIsLeft(t *testing.T) {
 	var clients sync.WaitGroup
 	var over atomic.Bool
 	for i := range uint64(8) {
-		r := rand.New(rand.NewPCG(seed, 10+i))
+		r := rand.New(rand.NewPCG(c.seed, 10+i))
 		clients.Go(func() {
 			for !over.Load() {
 				fates.add(c.oneOfMany(t.Context(), r))

@@ -43,7 +43,7 @@ type load struct {
 	peers   work // that other gateways told of
 
 	// ahead are prompts in peers.pending, in the order in which they were sent,
-	// and peersDone is done of their gateways.
+	// and peersDone is done of their gateways. toldComing is unary.coming of those.
 	ahead      []toldPrompt
 	toldComing []brings
 	peersDone  float64
@@ -110,19 +110,15 @@ func (l *load) at(now float64, e *engine, w *work) {
 	if l.unary.requests > 0 {
 		w.pending += l.unary.left(now, e)
 	}
-	if !l.others {
-		w.pending -= l.progress(now-max(l.begun, l.done), e)
-		return
-	}
-	if now <= l.foreignUntil {
+	if l.others && now <= l.foreignUntil {
 		w.add(&l.foreign)
 	}
-	if now > l.peersUntil {
-		w.pending -= l.progress(now-max(l.begun, l.done), e)
+	if l.others && now <= l.peersUntil {
+		w.add(&l.peers)
+		w.pending -= l.progressOfAll(now, e)
 		return
 	}
-	w.add(&l.peers)
-	w.pending -= l.progressOfAll(now, e)
+	w.pending -= l.progress(now-max(l.begun, l.done), e)
 }
 
 // almost is how much of a prompt is computed at most before its first token has
